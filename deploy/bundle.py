@@ -5,6 +5,7 @@ The folder contains install-pi.sh, the systemd units, and the wheels of every sy
 """
 
 import argparse
+import hashlib
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,13 @@ _INSTALLER = "install-pi.sh"  # name of the installer, in `deploy` and in a bund
 # Patterns of all files in a bundle. An existing folder is replaced only if it contains the
 # installer and only files of these patterns; otherwise EdgeError is raised. This protects the
 # folder `deploy` of the repository, which contains further files.
-_BUNDLE_FILES = (_INSTALLER, "systemd/*.service", "wheels/*.whl")
+_BUNDLE_FILES = (
+    _INSTALLER,
+    "systemd/*.service",
+    "systemd/*.conf",
+    "wheels/*.whl",
+    "wheels/SHA256SUMS",
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,6 +61,12 @@ def bundle(out: Path) -> None:
         for system in SYSTEMS:
             (wheel_folder / system.name).rmdir()
         wheels.project(wheel_folder)
+        sums = [
+            f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
+            for file in sorted(wheel_folder.glob("*.whl"))
+        ]
+        # The installer checks it: the folder may have been damaged on its way to the Pi.
+        (wheel_folder / "SHA256SUMS").write_text("".join(sums))
         shutil.copy2(_HERE / _INSTALLER, bundle_folder)
         shutil.copytree(_HERE / "systemd", bundle_folder / "systemd")
 

@@ -7,7 +7,8 @@ set -eu
 usage() {
     cat <<'TEXT'
 usage: sh install-pi.sh [--dir DIR] [--wheels DIR] [--engine NAME] [--python PATH]
-                        [--extra NAME] [--service NAME [--folder DIR]] [--plan] [--uninstall]
+                        [--extra NAME] [--service NAME [--folder DIR]] [--gpio]
+                        [--allow-internet] [--plan] [--uninstall]
 
 Installs the digit-edge runtime with an engine for this system, and runs its self-test.
 Run it again to upgrade. If the self-test of an upgrade fails, the old version is kept.
@@ -21,6 +22,10 @@ Run it again to upgrade. If the self-test of an upgrade fails, the old version i
   --service NAME  start watch, camera or serve now and at every boot (uses sudo); may be
                   repeated
   --folder DIR    folder that the service watch reads images from (default: inbox in --dir)
+  --gpio          let the commands of --on-digit in the services use the GPIO pins
+  --allow-internet
+                  let the services connect to the internet, such as to a broker in the cloud;
+                  without it, they reach the local network only
   --plan          print what would be installed, and exit
   --uninstall     remove the folder and the services
 
@@ -29,12 +34,12 @@ TEXT
 }
 
 fail() {
-    echo "error: $*" >&2
+    printf 'error: %s\n' "$*" | tr -d '\000-\011\013-\037\177' >&2 # no control characters
     exit 2
 }
 
 directory=${HOME:-/root}/digit-edge
-wheels='' engine='' python=python3 services='' extras='' folder='' action=install
+wheels='' engine='' python=python3 services='' extras='' folder='' gpio='' internet='' action=install
 while [ $# -gt 0 ]; do
     case $1 in
         --dir | --wheels | --engine | --extra | --python | --service | --folder)
@@ -50,6 +55,8 @@ while [ $# -gt 0 ]; do
             esac
             shift 2
             ;;
+        --gpio) gpio=yes && shift ;;
+        --allow-internet) internet=yes && shift ;;
         --plan | --uninstall) action=${1#--} && shift ;;
         -h | --help) usage && exit 0 ;;
         *) fail "unknown option $1: see --help" ;;
@@ -77,6 +84,13 @@ case " $services " in
     *" watch "*) ;;
     *) [ -z "$folder" ] || fail "--folder needs the service watch: add --service watch" ;;
 esac
+if [ -n "$gpio$internet" ] && [ -z "$services" ]; then
+    fail "--gpio and --allow-internet open a service: add --service watch or --service camera"
+fi
+if [ -n "$gpio" ] && ! getent group gpio >/dev/null; then
+    fail "--gpio needs the group gpio, which owns the pins on Raspberry Pi OS: sudo groupadd gpio," \
+        "and give it /dev/gpiochip0"
+fi
 
 # An upgrade keeps the installed extras, because services need them.
 # shellcheck disable=SC2046,SC2086  # one word per extra
@@ -102,12 +116,14 @@ uninstall() {
         [ -e "$unit" ] || continue
         as_root systemctl disable --now "${unit##*/}" || true
         as_root rm "$unit"
+        if [ -d "$unit.d" ]; then as_root rm -r "$unit.d"; fi
         as_root systemctl daemon-reload
     done
     if [ -e "$directory" ]; then
         [ -e "$mark" ] || fail "$directory was not made by this script: remove the folder by hand"
         # Keep the files of the user, such as images in the inbox.
-        rm -rf "$directory"/env "$directory"/env-* "$directory/token" "$mark"
+        rm -rf "$directory"/env "$directory"/env-* "$directory"/env.next "$mark"
+        rm -f "$directory/token" "$directory/token.new"
         rmdir "$directory/inbox" 2>/dev/null || true
         rmdir "$directory" 2>/dev/null ||
             echo "Kept $directory: it contains files of yours."
@@ -294,10 +310,18 @@ print(max(glob.glob(os.path.join(folder or os.path.dirname(ensurepip.__file__) +
     if [ -e "$directory" ] && [ ! -e "$mark" ] && [ -n "$(ls -A "$directory")" ]; then
         fail "$directory exists and was not made by this script: choose another with --dir"
     fi
+    if [ -n "$wheels" ] && [ -e "$wheels/SHA256SUMS" ]; then
+        (cd "$wheels" && sha256sum --quiet -c SHA256SUMS >&2) ||
+            fail "$wheels is incomplete or damaged: copy the folder again"
+    fi
+    [ -e "$directory" ] || created=yes
     mkdir -p "$directory" || fail "cannot write $directory: choose another with --dir"
     [ -e "$mark" ] || echo "$made" >"$mark"
+    for leftover in "$directory"/env-*; do # of an installation that was killed
+        [ "${leftover##*/}" = "$(readlink "$directory/env" || true)" ] || rm -rf "$leftover"
+    done
     new=$directory/env-$(date +%Y%m%d%H%M%S)-$$
-    trap 'rm -rf "$new"' EXIT
+    trap abandon EXIT
     trap 'exit 130' INT TERM HUP
     { "$python" -m venv --system-site-packages --without-pip "$new" &&
         { [ -z "$pip_wheel" ] || "$python" -m zipfile -e "$pip_wheel" "$new/pip"; }; } ||
@@ -314,6 +338,15 @@ print(max(glob.glob(os.path.join(folder or os.path.dirname(ensurepip.__file__) +
     switch
 }
 
+# Removes what a failed installation has written.
+abandon() {
+    rm -rf "$new"
+    if [ ! -e "$directory/env" ]; then
+        rm -f "$mark"
+        if [ -n "${created:-}" ]; then rmdir "$directory" 2>/dev/null || true; fi
+    fi
+}
+
 # Prints the state after a failed self-test.
 kept() {
     if [ -e "$directory/env" ]; then echo "the old version is kept"; else echo "nothing is installed"; fi
@@ -322,7 +355,7 @@ kept() {
 # Replaces the old version by one rename.
 switch() {
     old=$(readlink "$directory/env" || true)
-    ln -s "${new##*/}" "$directory/env.next"
+    ln -sfn "${new##*/}" "$directory/env.next"
     mv -T "$directory/env.next" "$directory/env"
     trap - EXIT
     printf '%s\n' "$made" "extras: $extras" "engine: $named" >"$mark"
@@ -331,20 +364,43 @@ switch() {
     if [ -n "$old" ]; then rm -rf "${directory:?}/$old"; fi
 }
 
-# Writes, enables and starts the systemd unit of service $1.
+# Writes, enables and starts the systemd unit of service $1; with `check` as $2, only checks the
+# paths.
 install_service() {
-    command -v systemctl >/dev/null || fail "systemd is missing: run digit-edge $1 yourself"
     folder=${folder:-$directory/inbox}
-    mkdir -p "$folder"
+    case $folder in /*) ;; *) folder=$PWD/$folder ;; esac
+    for path in "$directory" "$folder"; do
+        # systemd and sed interpret spaces, quotes, %, $, &, \, |, : and line breaks.
+        invalid=$("$python" -c '
+import re, sys
+if not re.fullmatch(r"[\w/.,+=-]+", sys.argv[1]):
+    print(ascii(sys.argv[1]))' "$path") || fail "$python does not run: choose another with --python"
+        [ -z "$invalid" ] || fail "a service cannot use the folder $invalid: choose a folder whose" \
+            "path has only letters, digits and / . , + = - _ with --dir or --folder"
+    done
+    if [ "${2:-}" = check ]; then return; fi
+    command -v systemctl >/dev/null || fail "systemd is missing: run digit-edge $1 yourself"
+    mkdir -p "$folder" || fail "cannot make $folder: choose another with --folder"
     if [ "$1" = serve ] && [ ! -e "$directory/token" ]; then
         (umask 077 && "$python" -c 'import secrets; print(secrets.token_urlsafe())' \
-            >"$directory/token")
+            >"$directory/token.new" && mv "$directory/token.new" "$directory/token")
     fi
-    sed -e "s|@DIR@|$directory|g" -e "s|@FOLDER@|$folder|g" \
-        "$here/systemd/digit-edge-$1.service" | as_root tee "$units/digit-edge-$1.service" >/dev/null
+    unit=digit-edge-$1.service
+    sed -e "s|@DIR@|$directory|g" -e "s|@FOLDER@|$folder|g" "$here/systemd/$unit" |
+        as_root tee "$units/$unit" >/dev/null
+    for opened in ${gpio:+gpio} ${internet:+internet}; do
+        if [ "$1 $opened" = "serve gpio" ]; then continue; fi # serve runs no commands
+        as_root mkdir -p "$units/$unit.d"
+        as_root tee "$units/$unit.d/$opened.conf" <"$here/systemd/$opened.conf" >/dev/null
+    done
     as_root systemctl daemon-reload
-    as_root systemctl enable "digit-edge-$1.service"
-    as_root systemctl restart "digit-edge-$1.service"
+    as_root systemctl enable "$unit"
+    as_root systemctl restart "$unit"
+    options=${DIGIT_EDGE_DEFAULTS:-/etc/default}/digit-edge-$1
+    if [ -n "$(find "$options" -perm -004 2>/dev/null)" ] &&
+        grep -qE '^(MQTT_PASSWORD|DIGIT_EDGE_TOKEN)=|://[^/ ]*:[^/ ]*@' "$options"; then
+        echo "warning: every user can read the secret in $options: sudo chmod 600 $options" >&2
+    fi
     echo "The service digit-edge-$1 is running. Its log: journalctl -u digit-edge-$1"
 }
 
@@ -357,6 +413,7 @@ esac
 detect
 choose
 plan
+for service in $services; do install_service "$service" check; done
 [ "$action" = install ] || exit 0
 install
 for service in $services; do install_service "$service"; done

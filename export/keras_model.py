@@ -140,7 +140,7 @@ def open_source(path: str | os.PathLike[str]) -> KerasModel:
     path = Path(path)
     check_keras_file(path)
     opened = artifact.read(path)
-    return KerasModel(opened, load_keras(path))
+    return KerasModel(opened, load_keras(path, opened.data))
 
 
 def check_keras_file(path: Path) -> None:
@@ -159,8 +159,13 @@ def check_keras_file(path: Path) -> None:
         )
 
 
-def load_keras(path: Path) -> "keras.Model":
+def load_keras(path: Path, data: bytes) -> "keras.Model":
     """Build the model in a `.keras` or HDF5 file, which need not have a spec.
+
+    Args:
+        path: name of the file, for messages.
+        data: the content of the file. Keras reads a copy of it, so the model is the one whose
+            digest was checked, even if the file has changed since then.
 
     Raises:
         ArtifactError: Keras cannot build the model.
@@ -171,8 +176,10 @@ def load_keras(path: Path) -> "keras.Model":
         import keras
     try:
         # Defer Ctrl-C, as an exception inside Keras would leave its temporary files behind.
-        with interrupt.deferred(), atomic_write.temporary_folder():
-            return keras.saving.load_model(path, compile=False)
+        with interrupt.deferred(), atomic_write.temporary_folder() as folder:
+            copy = folder / f"model{path.suffix}"
+            copy.write_bytes(data)
+            return keras.saving.load_model(copy, compile=False)
     except _LOAD_ERRORS as error:
         raise ArtifactError(
             f"Keras cannot open {path} ({first_line(error)}): {_load_remedy(error)}"

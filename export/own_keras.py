@@ -53,11 +53,11 @@ def open_bare_keras(
     """
     check_keras_file(path)
     if path.suffix in HDF5_SUFFIXES:
-        model = load_keras(path)
+        model = load_keras(path, path.read_bytes())
         data = to_bytes(model)
     else:
         data = artifact.read_bare(path)
-        model = load_keras(path)
+        model = load_keras(path, data)
     source, result = tensors(path, model)
     spec = base_spec(path, labels)
 

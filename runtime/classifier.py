@@ -92,6 +92,24 @@ class Classifier:
             BackendUnavailable: no engine for the file is installed, or the engine lacks the device.
         """
         opened = artifact.read(path if path is not None else find_model(backend))
+        return cls.from_artifact(opened, backend, threads, device)
+
+    @classmethod
+    def from_artifact(
+        cls, opened: Artifact, backend: str | None = None, threads: int = 1, device: str = "cpu"
+    ) -> "Classifier":
+        """Open an artifact that was read already.
+
+        Args:
+            opened: the artifact.
+            backend: as for `load`.
+            threads: as for `load`.
+            device: as for `load`.
+
+        Raises:
+            ArtifactError: the model contradicts its spec, or reads lines.
+            BackendUnavailable: no engine for the file is installed, or the engine lacks the device.
+        """
         if opened.spec.kind != CLASSES:
             raise ArtifactError(
                 f"{opened.path} reads lines, not single images: pass a model that digit-edge train "

@@ -149,6 +149,12 @@ def selftest(path: Path) -> SelfTestReport:
         opened = artifact.read(path)
     except ArtifactError as error:
         return _report(path, "", [SelfTestCheck("digest", False, str(error))], [])
+    return selftest_artifact(opened)
+
+
+def selftest_artifact(opened: Artifact) -> SelfTestReport:
+    """Test an artifact that was read already; see `selftest`."""
+    path = opened.path
     spec = opened.spec
     checks = [
         SelfTestCheck("digest", True, spec.digest),

@@ -1,21 +1,39 @@
 """Make Ed25519 keys and sign model files with them.
 
 `digit-edge update` checks the signature of a new model with `verify`, and rejects a model whose
-signature is invalid. A signature is the 64 bytes of Ed25519 (RFC 8032) over the whole file, stored
-beside the file in `FILE.sig`. Keys are PEM files, so OpenSSL 3 can make keys and check signatures
-too:
+signature is invalid, or whose version is lower than that of a model installed before. A signature
+file, `FILE.sig`, has four lines:
 
-    openssl pkeyutl -verify -rawin -pubin -inkey NAME.pub -in FILE -sigfile FILE.sig
+    digit-edge signature 1
+    version NUMBER
+    sha256 DIGEST_OF_THE_FILE
+    BASE64
+
+The last line is the Ed25519 signature (RFC 8032) of the first three lines with their newlines. Keys
+are PEM files, so OpenSSL 3 can make keys and check signatures too:
+
+    head -n 3 FILE.sig > statement; tail -n 1 FILE.sig | base64 -d > signature
+    openssl pkeyutl -verify -rawin -pubin -inkey NAME.pub -in statement -sigfile signature
+    sha256sum FILE
+
+Signature files of digit-edge 0.1 are the 64 bytes of Ed25519 over the whole file. They are still
+valid, and their version is 0.
 """
 
 import argparse
+import base64
+import hashlib
 import os
+import re
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.cli.exit_status import exit_status
 from runtime.cli.parser import CommandParser
+from runtime.cli.secret_file import warn_if_readable
 from runtime.errors import CHECK_FAILED, EdgeError, printable
 from runtime.model import artifact
 from runtime.system import atomic_write
@@ -27,10 +45,33 @@ if TYPE_CHECKING:
     )
 
 
+MAX_VERSION = 10**18 - 1  # a higher version is rejected
+_STATEMENT = "digit-edge signature 1\nversion {version}\nsha256 {sha256}\n"
+_STATEMENT_START = b"digit-edge signature "  # no model file starts with these bytes
+# A whole signature file; the groups are the statement, its version and digest, and the signature.
+_SIGNATURE_FILE = re.compile(
+    rb"(digit-edge signature 1\nversion (0|[1-9][0-9]{0,17})\nsha256 ([0-9a-f]{64})\n)"
+    rb"([A-Za-z0-9+/]{86}==)\n"
+)
+
+
 class SignatureError(EdgeError):
     """The signature of a file is missing, or was not made with a trusted key."""
 
     exit_code = CHECK_FAILED
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who signed a model, and as which version.
+
+    Attributes:
+        key: file name of the trusted key.
+        version: the version in the signature; 0 in a signature of digit-edge 0.1.
+    """
+
+    key: str
+    version: int
 
 
 def make_key(name: Path) -> tuple[Path, Path]:
@@ -78,7 +119,7 @@ def make_key(name: Path) -> tuple[Path, Path]:
     return private, public
 
 
-def sign(model: Path, key: Path) -> Path:
+def sign(model: Path, key: Path, version: int | None = None) -> Path:
     """Sign a model file with a private key; return the path of the signature, `MODEL.sig`.
 
     An existing signature is replaced.
@@ -86,16 +127,24 @@ def sign(model: Path, key: Path) -> Path:
     Args:
         model: the model file.
         key: a .key file of `make_key`, or another Ed25519 key in PEM without a password.
+        version: version of the model, 0 to `MAX_VERSION`; None uses the current time in
+            microseconds since 1970, so a model that is signed later has a higher version.
 
     Raises:
         ArtifactError: the model file is missing, damaged or lacks the metadata of this project.
-        EdgeError: the key cannot be read, the signature cannot be written, or the package
-            cryptography is not installed.
+        EdgeError: the version is out of range, the key cannot be read, the signature cannot be
+            written, or the package cryptography is not installed.
     """
+    if version is None:
+        version = time.time_ns() // 1000
+    if not 0 <= version <= MAX_VERSION:
+        raise EdgeError(f"version {version} is not a number from 0 to {MAX_VERSION}: pass another")
     private = _read_private(key)
-    signature = private.sign(artifact.read(model).data)
+    digest = hashlib.sha256(artifact.read(model).data).hexdigest()
+    statement = _STATEMENT.format(version=version, sha256=digest).encode()
+    signature = base64.b64encode(private.sign(statement))
     path = signature_of(model)
-    atomic_write.write(path, signature)
+    atomic_write.write(path, statement + signature + b"\n")
     return path
 
 
@@ -104,16 +153,17 @@ def signature_of(model: Path) -> Path:
     return model.with_name(f"{model.name}.sig")
 
 
-def verify(data: bytes, signature: bytes, keys: Path) -> str:
-    """Check a signature against all trusted keys and return the file name of the matching one.
+def verify(data: bytes, signature: bytes, keys: Path) -> Signer:
+    """Check a signature against all trusted keys and return the signer.
 
     Args:
         data: the signed bytes: the whole model file.
-        signature: 64 bytes; any other length is an invalid signature.
+        signature: the content of the signature file; any other content is an invalid signature.
         keys: a folder with the trusted public keys, `*.pub`.
 
     Raises:
-        SignatureError: no trusted key made the signature, or the folder is missing or has no keys.
+        SignatureError: no trusted key made the signature, it is of another file, or the folder is
+            missing or has no keys.
         EdgeError: a key cannot be read, or the package cryptography is not installed.
     """
     _need_cryptography()
@@ -122,12 +172,27 @@ def verify(data: bytes, signature: bytes, keys: Path) -> str:
     trusted = sorted(keys.glob("*.pub"))
     if not trusted:
         raise SignatureError(f"no trusted keys in {keys}: put the signer's .pub file there")
+    message, version = data, 0
+    if signature.startswith(_STATEMENT_START):
+        parts = _SIGNATURE_FILE.fullmatch(signature)
+        if parts is None:
+            raise SignatureError(
+                "the signature file is damaged, so no trusted key made it: copy it again, or "
+                "upgrade digit-edge"
+            )
+        if parts[3].decode() != hashlib.sha256(data).hexdigest():
+            raise SignatureError(
+                "the signature is that of another file, so the model is not trusted: copy the "
+                "model and its .sig file again"
+            )
+        message, version = parts[1], int(parts[2])
+        signature = base64.b64decode(parts[4])
     for path in trusted:
         try:
-            _read_public(path).verify(signature, data)
+            _read_public(path).verify(signature, message)
         except InvalidSignature:
             continue
-        return path.name
+        return Signer(path.name, version)
     names = ", ".join(path.name for path in trusted)
     raise SignatureError(
         f"the signature was not made with a trusted key ({names} in {keys}): sign the model with "
@@ -196,7 +261,8 @@ def main(argv: list[str] | None = None) -> int:
         print(printable(f"{public}: put it into the folder `keys` beside the device's model"))
         return 0
     for model in arguments.models:
-        print(printable(str(sign(Path(model), Path(arguments.key)))))
+        print(printable(str(sign(Path(model), Path(arguments.key), arguments.model_version))))
+    warn_if_readable(Path(arguments.key))
     return 0
 
 
@@ -219,6 +285,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description="Sign each FILE, a model: write FILE.sig.",
     )
     signing.add_argument("key", metavar="KEY", help="the private key, a .key file")
+    signing.add_argument(
+        "--model-version",
+        type=int,
+        metavar="N",
+        help="version of the models; a device rejects a lower version than it had before (default: "
+        "the current time, so that a model signed later is newer)",
+    )
     signing.add_argument("models", nargs="+", metavar="FILE", help="a model file")
     return parser.parse_args(argv)
 

@@ -45,9 +45,13 @@ PAGES = (
     "own-model",
     "scale",
 )  # pages whose commands are run
-OTHER_TESTS = {"raspberry-pi.md", "boards.md"}  # pages tested by tests/deploy/test_page.py
+# Pages that are tested by tests/deploy/test_page.py, or have no commands.
+OTHER_TESTS = {"raspberry-pi.md", "boards.md", "reliability.md"}
 # Pages without commands to run. Their links, command names, options and settings are checked.
-TEXTS = {"experiments": DOCS / "experiments.md", "RECIPE": ROOT / "train" / "RECIPE.md"}
+TEXTS = {
+    "experiments": DOCS / "experiments.md",
+    "RECIPE": ROOT / "train" / "RECIPE.md",
+}
 FILES = {name: DOCS / f"{name}.md" for name in PAGES} | TEXTS
 # A command in a page: groups are the module and its arguments.
 COMMAND = re.compile(r"(?<![\w/])digit-edge ([a-z][a-z-]*)([^`#\n]*)")

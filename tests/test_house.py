@@ -38,13 +38,15 @@ ALLOWED = {
 # above its own.
 RUNTIME_LAYERS = (
     ("errors", "engines", "pretrained"),
-    ("system", "preprocess"),
+    ("system",),
+    ("preprocess",),
     ("model",),
     ("backends",),
     ("lookalikes", "prediction", "tta"),
     ("multi_digit", "outputs"),
     ("classifier", "visualize"),
     ("__init__",),
+    ("trial",),
     ("cli", "reload"),
     ("__main__", "read", "selftest", "serve", "signing", "watch"),
     ("bulk", "camera", "update"),

@@ -11,8 +11,9 @@ from pathlib import Path
 from runtime.cli.exit_status import exit_status
 from runtime.cli.parser import CommandParser
 from runtime.system import interrupt
+from runtime.system.file_lock import locked
 from train import recipe
-from train.options import whole
+from train.options import IN_USE, whole
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe
 
 DEFAULT_OUT = Path("models/digits.keras")  # written without --out, in the working directory
@@ -153,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
     chosen = choose_recipe(args)
     options = shlex.join([*(a for a in argv if a != "--resume"), "--resume"])
     interrupt.report_as(f"interrupted; continue with: digit-edge train {options}")
-    with interrupt.deferred():
+    with interrupt.deferred(), locked(args.out, IN_USE):
         with interrupt.at_once():
             from train import run
         run.run(

@@ -6,6 +6,9 @@ The commands of `train` and `export` use this module.
 import argparse
 from collections.abc import Callable
 
+# What the user can do if another training writes the same files; for error messages.
+IN_USE = "wait until that training ends, or pass another file with --out"
+
 
 def whole(minimum: int) -> Callable[[str], int]:
     """Return a parser of whole numbers from `minimum` to 2^31 - 1.

@@ -21,6 +21,7 @@ from runtime.backends.codec import Array, Codec, Tensor
 from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.system import interrupt
+from runtime.system.atomic_write import temporary_folder
 from runtime.system.native_output import suppress_native_output
 
 _BATCH_IMAGES = 256  # images per call of the model; more are split into several calls
@@ -188,8 +189,10 @@ def open_artifact(
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
     try:
-        with suppress_native_output(_STDERR):
-            model = keras.saving.load_model(artifact.path, compile=False)
+        with suppress_native_output(_STDERR), temporary_folder() as folder:
+            copy = folder / "model.keras"  # of the bytes whose digest was checked
+            copy.write_bytes(artifact.data)
+            model = keras.saving.load_model(copy, compile=False)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise ArtifactError(
             f"Keras cannot load {artifact.path} ({str(error).splitlines()[0]}): "

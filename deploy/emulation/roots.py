@@ -218,6 +218,7 @@ def _pytest() -> None:
     pins = [wheels.pinned("litert", name, "3.11") for name in PYTEST]
 
     def make(place: Path) -> None:
-        wheels.pip("install", ["--no-deps", "--target", str(place), *pins])
+        packages = [("litert", name, "3.11") for name in PYTEST]
+        wheels.pip_with_hashes("install", ["--target", str(place)], packages)
 
     _made(CACHE / "pytest", pins, make)

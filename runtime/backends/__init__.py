@@ -55,6 +55,7 @@ class Backend(Protocol):
 
         Raises:
             ImageError: `pixels` has a different shape or dtype.
+            ArtifactError: the engine cannot run the model, although it opened the file.
         """
 
 

@@ -34,7 +34,7 @@ def largest_difference(backend: Backend, batch: int) -> float:
         batch: number of images per call, at least 1; the last call may have fewer.
 
     Returns:
-        Infinity if a score is not finite or the scores have a wrong shape.
+        Infinity if a score or a golden score is not finite, or the scores have a wrong shape.
 
     Raises:
         ArtifactError: the artifact has no golden inputs.
@@ -48,10 +48,26 @@ def largest_difference(backend: Backend, batch: int) -> float:
     for start in range(0, len(golden.pixels), batch):
         scores = backend.scores(golden.pixels[start : start + batch])
         expected = golden.scores[start : start + batch]
-        if scores.shape != expected.shape or not np.isfinite(scores).all():
+        if scores.shape != expected.shape or not np.isfinite(scores - expected).all():
             return float("inf")
         largest = max(largest, float(np.abs(scores - expected).max()))
     return largest
+
+
+def check_single(backend: Backend) -> None:
+    """Check that a backend returns finite scores for one image: a blank one.
+
+    Unlike `check`, this also runs a model without golden inputs.
+
+    Args:
+        backend: an engine with an open artifact of kind `CLASSES`.
+
+    Raises:
+        ArtifactError: the scores are not finite. The message does not contain the file name.
+    """
+    scores = backend.scores(np.zeros((1, *backend.spec.fixed_shape), np.uint8))
+    if scores.shape != (1, len(backend.spec.labels)) or not np.isfinite(scores).all():
+        raise ArtifactError(f"its scores with {backend.name} are not finite: export it again")
 
 
 def check(backend: Backend) -> None:

@@ -50,6 +50,7 @@ class LiteRTBackend:
         self.version = version
         self.device = "cpu"
         self.spec = artifact.spec
+        self._path = artifact.path
         self._interpreter = interpreter
         self._lock = threading.Lock()
         source, result = interpreter.get_input_details(), interpreter.get_output_details()
@@ -70,6 +71,7 @@ class LiteRTBackend:
 
         Raises:
             ImageError: `pixels` has a different shape or dtype.
+            ArtifactError: the engine cannot run the model.
         """
         check_pixels(pixels, self.spec.input_shape)
         with self._lock:
@@ -77,7 +79,7 @@ class LiteRTBackend:
             if len(pixels) <= chunk:
                 return self._run(pixels)
             starts = range(0, len(pixels), chunk)
-            return np.concatenate([self._run(pixels[start : start + chunk]) for start in starts])
+            return np.concatenate([self._run(pixels[s : s + chunk]) for s in starts])
 
     def _run(self, pixels: Pixels) -> Scores:
         interpreter, codec = self._interpreter, self._codec
@@ -160,4 +162,9 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> B
             f"{package} does not run with NumPy {np.__version__}: {install_hint(name)} in a "
             "separate environment, or use ai-edge-litert"
         ) from error
-    return LiteRTBackend(artifact, name, version, interpreter)
+    try:
+        return LiteRTBackend(artifact, name, version, interpreter)
+    except UnicodeDecodeError as error:
+        raise ArtifactError(
+            f"{name} rejects {artifact.path} (a name in the model is not UTF-8): export it again"
+        ) from error

@@ -13,7 +13,7 @@ import numpy as np
 from runtime.backends import CpuFallbackError, Pixels, Scores
 from runtime.backends.checks import check_pixels
 from runtime.backends.codec import Codec, Tensor
-from runtime.errors import BackendUnavailable
+from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.system.native_output import suppress_native_output
 
@@ -44,6 +44,7 @@ class LiteRTGpuBackend:
     ) -> None:
         self.version = version
         self.spec = artifact.spec
+        self._path = artifact.path
         self._model = model
         self._lock = threading.Lock()
         self._codec = codec
@@ -60,12 +61,18 @@ class LiteRTGpuBackend:
 
         Raises:
             ImageError: `pixels` has a different shape or dtype.
+            ArtifactError: the engine cannot run the model.
         """
         check_pixels(pixels, self.spec.input_shape)
         chunk = self._codec.batch or _CHUNK_IMAGES
         with self._lock:
             starts = range(0, len(pixels), chunk)
-            return np.concatenate([self._run(pixels[start : start + chunk]) for start in starts])
+            try:
+                return np.concatenate([self._run(pixels[s : s + chunk]) for s in starts])
+            except (RuntimeError, ValueError) as error:
+                raise ArtifactError(
+                    f"litert cannot run {self._path} ({error}): export it again"
+                ) from error
 
     def _run(self, pixels: Pixels) -> Scores:
         codec = self._codec

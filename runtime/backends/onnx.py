@@ -99,7 +99,9 @@ _DTYPES = {
     "tensor(int64)": "int64",
 }
 _CPU_PROVIDER = "CPUExecutionProvider"  # onnxruntime's name of the provider for the CPU
-_LOG_ERRORS = 3  # onnxruntime's log level: print errors, but no warnings
+# onnxruntime's log level: print nothing but fatal errors. It raises the other errors as exceptions,
+# and would print names in the model as they are, with control characters.
+_LOG_FATAL_ERRORS = 4
 # Most images per call on a CPU; a larger batch takes several calls. The activations of more images
 # exceed the processor's cache.
 _CPU_CHUNK_IMAGES = 64
@@ -121,9 +123,9 @@ class OnnxBackend:
         fallback: a text that says which operators run on the CPU instead of the device; empty if
             all run on the device.
         session: the `onnxruntime.InferenceSession`.
-        failures: the exceptions of a session that cannot run the model.
         threads: number of chunks that run in parallel; 1 runs the chunks one after another.
         open_single_threaded: opens the second session; called for the first large batch.
+        failures: the exceptions that a session raises.
 
     Raises:
         ArtifactError: the model contradicts its spec, or its input or output is not float32.
@@ -136,17 +138,18 @@ class OnnxBackend:
         device: str,
         fallback: str,
         session: Any,
-        failures: tuple[type[Exception], ...],
         threads: int,
         open_single_threaded: Callable[[], Any],
+        failures: tuple[type[Exception], ...],
     ) -> None:
         self.name = "onnxruntime"
         self.version = version
         self.device = device
         self.fallback = fallback
         self.spec = artifact.spec
-        self._session = session
+        self._path = artifact.path
         self._failures = failures
+        self._session = session
         self._chunk = _CPU_CHUNK_IMAGES if device == "cpu" else _GPU_CHUNK_IMAGES
         self._threads = threads
         self._open_single_threaded = open_single_threaded
@@ -164,6 +167,7 @@ class OnnxBackend:
 
         Raises:
             ImageError: `pixels` has a different shape or dtype.
+            ArtifactError: onnxruntime cannot run the model.
         """
         check_pixels(pixels, self.spec.input_shape)
         chunk = self._chunk
@@ -230,12 +234,17 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as failures
+        from onnxruntime.capi import onnxruntime_pybind11_state as native
     except ImportError as error:
         raise BackendUnavailable(
             f"onnxruntime is not installed ({error}): {install_hint(name)}"
         ) from error
     device = _device(onnxruntime.get_available_providers(), device)
+    # onnxruntime has no base class of its exceptions. A name in the model may not be UTF-8.
+    raised: tuple[type[Exception], ...] = (RuntimeError, ValueError)
+    for member in vars(native).values():
+        if isinstance(member, type) and issubclass(member, Exception):
+            raised += (member,)
 
     def session_with(threads: int) -> Any:
         options = _options(onnxruntime.SessionOptions(), threads)
@@ -250,21 +259,11 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
                 enable_fallback=device != "cpu",
             )
 
-    rejections = (
-        failures.Fail,
-        failures.InvalidArgument,
-        failures.InvalidGraph,
-        failures.InvalidProtobuf,
-        failures.NotImplemented,
-        failures.RuntimeException,
-        UnicodeDecodeError,  # a name in the model is not UTF-8
-    )
     try:
         session = session_with(threads)
-    except rejections as error:
-        reason = str(error).splitlines()[0]
+    except raised as error:
         raise ArtifactError(
-            f"onnxruntime rejects {artifact.path} ({reason}): export it again"
+            f"onnxruntime rejects {artifact.path} ({first_line(error)}): export it again"
         ) from error
     fallback = "" if device == "cpu" else _fallback(session, device, onnxruntime.__version__)
     try:
@@ -274,9 +273,9 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
             device,
             fallback,
             session,
-            rejections,
             threads if device == "cpu" else 1,
             lambda: session_with(1),
+            raised,
         )
     except UnicodeDecodeError as error:
         raise ArtifactError(
@@ -288,8 +287,7 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
 def _options(options: Any, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Warnings are not printed: they concern decisions of onnxruntime that a user cannot change.
-    options.log_severity_level = _LOG_ERRORS
+    options.log_severity_level = _LOG_FATAL_ERRORS
     # Switch off spinning: waiting threads would lower the latency a little, but keep a core busy
     # between calls.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -15,6 +15,7 @@ from runtime.cli import options
 from runtime.cli.exit_status import exit_status
 from runtime.cli.model_note import report_unused_model
 from runtime.cli.parser import CommandParser
+from runtime.errors import printable
 from runtime.outputs import sinks
 from runtime.preprocess.segment import Box
 from runtime.reload import ReloadingClassifier
@@ -48,10 +49,10 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.preview is not None:
         preview = open_preview(arguments.preview, arguments.access)
     if preview is not None and preview.url:
-        print(f"preview at {preview.url}", file=sys.stderr)
+        print(printable(f"preview at {preview.url}"), file=sys.stderr)
     try:
         with ServiceLifecycle() as lifecycle, sinks.open_sinks(arguments) as out:
-            lifecycle.ready(f"reading {source.name}")
+            lifecycle.ready(printable(f"reading {source.name}"))
             watch(source, arguments.roi, reader, debouncer, out, preview, lifecycle)
     finally:
         if preview is not None:

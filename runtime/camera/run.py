@@ -9,13 +9,16 @@ import sys
 import time
 from collections.abc import Generator
 from datetime import datetime, timezone
+from functools import partial
 
 from runtime.camera.debounce import Debouncer
 from runtime.camera.preview import Preview, draw
 from runtime.camera.sources import Frame, FrameArray, FrameSource, SourceLost
+from runtime.classifier import Classifier
 from runtime.cli.model_note import describe_model
 from runtime.errors import EdgeError, printable, report
 from runtime.outputs import sinks
+from runtime.prediction import Prediction
 from runtime.preprocess.segment import Box
 from runtime.reload import ReloadingClassifier
 from runtime.system.service import ServiceLifecycle
@@ -60,10 +63,9 @@ def watch(
                 _announce(source, frame, reader)
                 announced = True
             lifecycle.heartbeat()
-            classifier = reader.classifier
             show = preview is not None and preview.wanted
             part = _crop(frame.picture, roi)
-            prediction = classifier.classify(part, return_view=show)
+            prediction, classifier = reader.run(partial(_classify, part=part, show=show))
             label = prediction.label if prediction.accepted else None
             event = debouncer.add(label, prediction.confidence)
             if event is not None:
@@ -83,6 +85,13 @@ def watch(
                 image = draw(frame.picture, roi, prediction, debouncer.present)
                 if not preview.show(image):
                     return
+
+
+def _classify(
+    classifier: Classifier, part: FrameArray, show: bool
+) -> tuple[Prediction, Classifier]:
+    """Return the prediction, and the classifier that made it."""
+    return classifier.classify(part, return_view=show), classifier
 
 
 def _announce(source: FrameSource, frame: Frame, reader: ReloadingClassifier) -> None:

@@ -6,11 +6,16 @@ table; otherwise plain lines are printed.
 
 import io
 import json
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
 from runtime.errors import printable
 from runtime.outputs.records import Record
+
+# A cell that begins with one of them is a formula; the last four are the same in full width.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")  # a number with a sign, such as a label
 
 
 class OutputFormat(Protocol):
@@ -131,5 +136,19 @@ def _row(cells: Sequence[object]) -> str:
     import csv
 
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
+    csv.writer(text, lineterminator="\n").writerow(map(_cell, cells))
     return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Return a cell in which a spreadsheet sees a text: without control characters and formulas.
+
+    A spreadsheet runs a cell that begins with = + - or @. A ' before it makes it a text. A single
+    sign and a number are no formulas, and are kept.
+    Source: https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    is_formula = text.lstrip()[:1] in _FORMULA_STARTS and len(text) > 1
+    return f"'{text}" if is_formula and not _NUMBER.fullmatch(text) else text

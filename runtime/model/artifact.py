@@ -29,6 +29,7 @@ except ImportError:
 
 from runtime.errors import ArtifactError
 from runtime.model import protobuf
+from runtime.model.external_data import external_file
 from runtime.model.spec import ModelSpec, check
 from runtime.system import atomic_write
 
@@ -95,13 +96,28 @@ def read(path: str | os.PathLike[str]) -> Artifact:
             invalid one, or is damaged.
     """
     path = Path(path)
-    data = _read_file(path)
+    return parse(path, _read_file(path))
+
+
+def parse(path: Path, data: bytes) -> Artifact:
+    """Return the artifact in the bytes of a file; check the digest and then the spec.
+
+    Args:
+        path: name of the file, for its suffix and for messages; the file is not read.
+        data: all bytes of the file.
+
+    Raises:
+        ArtifactError: the bytes are not a model, have no spec or an invalid one, or are damaged. Or
+            the model needs data from other files.
+    """
+    _check_format(path, data)
     digest = _stored_digest(path, data)
     if digest != _digest(data, path.suffix):
         raise ArtifactError(
             f"{path} is damaged: its SHA-256 differs from the one stored in it; copy or export the "
             "file again"
         )
+    _check_complete(path, data)
     try:
         return Artifact(path, data, ModelSpec.from_json(_spec_text(path.suffix, data), digest))
     except ArtifactError as error:
@@ -153,7 +169,9 @@ def read_bare(path: str | os.PathLike[str]) -> bytes:
             f"{path}: only digit-edge export-c makes .c models; pass a .tflite, .onnx or .keras "
             "file"
         )
+    _check_format(path, data)
     if not _has_digest(path.suffix, data):
+        _check_complete(path, data)
         return data
     try:
         provenance = json.loads(_spec_text(path.suffix, data))["provenance"]
@@ -172,7 +190,9 @@ def has_spec(path: str | os.PathLike[str]) -> bool:
         ArtifactError: the file does not exist, is too large or is not a model.
     """
     path = Path(path)
-    return _has_digest(path.suffix, _read_file(path))
+    data = _read_file(path)
+    _check_format(path, data)
+    return _has_digest(path.suffix, data)
 
 
 def _without_spec(suffix: str, data: bytes) -> bytes:
@@ -249,20 +269,28 @@ def remedy(path: Path) -> str:
 
 
 def _read_file(path: Path) -> bytes:
-    if path.suffix not in (".tflite", ".onnx", ".c", ".keras"):
-        way = remedy(path) or "pass a .tflite, .onnx, .c or .keras file"
-        raise ArtifactError(f"{path} is not a model file: {way}")
+    _check_suffix(path)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ArtifactError(
                 f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB: pass a smaller model"
             )
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ArtifactError(
             f"cannot read the model {path}: {error.strerror or error}; check the path, or make a "
             "model with digit-edge train and digit-edge export"
         ) from error
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in (".tflite", ".onnx", ".c", ".keras"):
+        way = remedy(path) or "pass a .tflite, .onnx, .c or .keras file"
+        raise ArtifactError(f"{path} is not a model file: {way}")
+
+
+def _check_format(path: Path, data: bytes) -> None:
+    _check_suffix(path)
     magic = {
         ".tflite": data[4:8] == b"TFL3",
         ".onnx": data[:1] == b"\x08",
@@ -271,7 +299,23 @@ def _read_file(path: Path) -> bytes:
     }
     if not magic[path.suffix]:
         raise ArtifactError(f"{path} is not a {path.suffix} model; copy or export it again")
-    return data
+
+
+def _check_complete(path: Path, data: bytes) -> None:
+    """Check that a model needs no data from other files.
+
+    Raises:
+        ArtifactError: the model needs data from another file, or is damaged.
+    """
+    try:
+        part = external_file(path.suffix, data)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from None
+    if part is not None:
+        raise ArtifactError(
+            f"{path}: {part} is stored in another file, which the digest does not cover: save the "
+            "model with all its data in one file"
+        )
 
 
 def _split(suffix: str, data: bytes) -> tuple[memoryview, memoryview, bytes]:

@@ -21,6 +21,27 @@ from runtime.errors import EdgeError, report
 TIMEOUT_S = 10.0
 MAX_WAITING_RUNS = 100  # if more runs are waiting, further digits are skipped
 
+# Program → its options before a text that it runs as code. In such a text, a file name like
+# `$(reboot).png` would be run.
+_CODE_OPTIONS = {
+    **dict.fromkeys(
+        ("sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "yash", "fish", "csh", "tcsh", "rbash"),
+        r"-[A-Za-z]*c[A-Za-z]*|--command|--init-command|-C",
+    ),
+    **dict.fromkeys(("python", "pypy"), r"-[A-Za-z]*c"),
+    **dict.fromkeys(("perl", "ruby", "lua", "osascript"), r"-[A-Za-z]*[eE]"),
+    **dict.fromkeys(("node", "nodejs"), r"-[A-Za-z]*[ep]|--eval|--print"),
+    "php": r"-[A-Za-z]*[rBRE]|--run",
+    "pwsh": r"-[Cc].*",
+    "env": r"-[A-Za-z]*S|--split-string",
+    **dict.fromkeys(("su", "runuser", "script", "flock"), r"-[A-Za-z]*c|--command"),
+}
+_JOINERS = {"ssh", "watch", "parallel", "eval"}  # they give all their arguments to a shell
+_TEXT_FIRST = {"awk", "gawk", "mawk", "sed"}  # their first argument is code, further ones are files
+_FILES = {"{image}", "{label}"}  # arguments that are only a placeholder
+_SAFE_LABEL = re.compile(r"[A-Za-z0-9_.+-]+")  # labels that are no code in any shell
+_VARIABLES = "DIGIT_EDGE_"  # prefix of the environment variables with the values of the record
+
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")  # "{label}" in the command line
 _FIELDS = ("label", "confidence", "image")  # allowed placeholders: keys of a record
 
@@ -29,15 +50,19 @@ class CommandHook:
     """Runs a command for one digit after another, in a thread of its own.
 
     The command line is split into arguments before the placeholders are replaced. So a label or a
-    file name cannot add arguments or shell syntax. A failed run is reported on stderr, unless the
-    run before failed for the same reason.
+    file name cannot add arguments or shell syntax. The values are also in the environment of the
+    command: DIGIT_EDGE_LABEL, DIGIT_EDGE_CONFIDENCE and DIGIT_EDGE_IMAGE. A failed run is reported
+    on stderr, unless the run before failed for the same reason.
+
+    A command can be a shell with a text to run (`sh -c`). In this text, {image} is an error, and a
+    label with other characters than letters, digits and _ . + - is not passed.
 
     Args:
         command: a command line, in which {label}, {confidence} (4 decimals) and {image} are
             replaced by the values of the record.
 
     Raises:
-        EdgeError: the command line is invalid, or the program is not installed.
+        EdgeError: the command line is invalid, {image} is in code, or the program is not installed.
     """
 
     def __init__(self, command: str) -> None:
@@ -56,18 +81,33 @@ class CommandHook:
             )
         if _PLACEHOLDER.search(program):
             raise EdgeError("--on-digit: the program must not be a placeholder; write its name")
+        code = _code(self._arguments)
+        if any("{image}" in text for text in code):
+            raise EdgeError(
+                f"--on-digit: {program} would run the name in {{image}} as code; write "
+                f'"${_VARIABLES}IMAGE" in its place, with the quotes'
+            )
+        self._has_label_in_code = any("{label}" in text for text in code)
         if shutil.which(program) is None:
             raise EdgeError(
                 f"--on-digit: command {program!r} not found; install it or write its path"
             )
         self._program = program
         self._last_failure = ""
+        self._accepted = 0  # number of runs that were queued
         self._skipping = False  # whether a digit was skipped, which was reported
-        # Arguments of each waiting run; None ends the thread.
-        self._queue: queue.Queue[list[str] | None] = queue.Queue(MAX_WAITING_RUNS + 1)
+        # Arguments and variables of each waiting run; None ends the thread.
+        self._queue: queue.Queue[tuple[list[str], dict[str, str]] | None] = queue.Queue(
+            MAX_WAITING_RUNS + 1
+        )
         self._stop_at: float | None = None  # time (monotonic, s) after which no run is started
         self._worker = threading.Thread(target=self._work, name="on-digit", daemon=True)
         self._worker.start()
+
+    @property
+    def accepted(self) -> int:
+        """Number of runs that were queued."""
+        return self._accepted
 
     @property
     def waiting(self) -> int:
@@ -90,6 +130,12 @@ class CommandHook:
         """
         if "label" not in record or not record.get("accepted", True):
             return
+        if self._has_label_in_code and not _SAFE_LABEL.fullmatch(str(record["label"])):
+            self._fail(
+                f"the label {record['label']!r} could be run as code; write "
+                f'"${_VARIABLES}LABEL" in place of {{label}}, with the quotes'
+            )
+            return
         if self._queue.unfinished_tasks > MAX_WAITING_RUNS:
             if not self._skipping:
                 report(
@@ -100,7 +146,12 @@ class CommandHook:
                 )
             self._skipping = True
             return
-        self._queue.put([_fill(argument, record) for argument in self._arguments])
+        self._accepted += 1
+        arguments = [_fill(argument, record) for argument in self._arguments]
+        variables = {
+            f"{_VARIABLES}{name.upper()}": _text(name, record.get(name, "")) for name in _FIELDS
+        }
+        self._queue.put((arguments, variables))
 
     def close(self) -> None:
         """Wait for the queued runs, for about twice `TIMEOUT_S` at most.
@@ -119,17 +170,18 @@ class CommandHook:
             )
 
     def _work(self) -> None:
-        while (arguments := self._queue.get()) is not None:
+        while (run := self._queue.get()) is not None:
             if self._stop_at is not None and time.monotonic() > self._stop_at:
                 return
-            self._run(arguments)
+            self._run(*run)
             self._queue.task_done()
         self._queue.task_done()
 
-    def _run(self, arguments: list[str]) -> None:
+    def _run(self, arguments: list[str], variables: dict[str, str]) -> None:
         try:
             process = subprocess.Popen(
                 arguments,
+                env=os.environ | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # stderr, because stdout is for results
                 start_new_session=True,  # a new process group, to kill the command's children too
@@ -158,6 +210,32 @@ class CommandHook:
         if reason != self._last_failure:
             report(EdgeError(f"--on-digit {self._program}: {reason}"))
         self._last_failure = reason
+
+
+def _code(arguments: list[str]) -> list[str]:
+    """Return the arguments of a command that a shell or an interpreter in it runs as code."""
+    code = []
+    for at, argument in enumerate(arguments):
+        # "/usr/bin/python3.11" → "python"
+        program = os.path.basename(argument).rstrip("0123456789.")
+        if program in _JOINERS:
+            code += arguments[at + 1 :]
+        if program in _TEXT_FIRST:
+            code += [other for other in arguments[at + 1 :] if other not in _FILES]
+        options = _CODE_OPTIONS.get(program)
+        if options is None:
+            continue
+        for option in range(at + 1, len(arguments)):
+            name, _, value = arguments[option].partition("=")
+            if re.fullmatch(options, name):
+                text = option + 1
+                # Further options may follow: sh -c -e 'text'.
+                while text < len(arguments) and arguments[text].startswith("-"):
+                    text += 1
+                code += [value, *arguments[option + 1 : text + 1]]
+            elif re.match(options, name):  # glued, such as -c'text'
+                code.append(arguments[option])
+    return code
 
 
 def _fill(argument: str, record: dict[str, object]) -> str:

@@ -38,6 +38,7 @@ class JsonLinesWriter:
         self._path, self._sync = path, sync
         self._name = "standard output" if path is None else str(path)
         self._kept: deque[bytes] = deque()  # lines that are not written yet, the oldest first
+        self._accepted = 0  # number of lines that were written or kept
         self._dropped = 0  # number of dropped lines
         self._failing = False  # whether the last write failed, which was reported
         self._lock = threading.RLock()
@@ -54,6 +55,11 @@ class JsonLinesWriter:
                 f"cannot write results to {self._name}: {error.strerror or error}; "
                 "check the folder, its permissions and the space left"
             ) from error
+
+    @property
+    def accepted(self) -> int:
+        """Number of lines that were written or kept."""
+        return self._accepted
 
     @property
     def waiting(self) -> int:
@@ -78,6 +84,7 @@ class JsonLinesWriter:
             BrokenPipeError: stdout is a pipe that its reader has closed.
         """
         with self._lock:
+            self._accepted += 1
             self._kept.append(json.dumps(record).encode() + b"\n")
             if len(self._kept) > MAX_KEPT_RESULTS:
                 self._kept.popleft()

@@ -68,7 +68,7 @@ class MqttPublisher:
         self._was_connected = False  # whether the broker ever accepted this client
         self._name = f"{address.scheme}://{address.hostname}:{_port(address)}"
         self._discovery = discovery
-        self._sent = 0  # number of published results, and of the final "offline"
+        self._sent = 0  # number of published results
         self._announced = 0  # number of published messages of availability and discovery
         self._acknowledged = 0  # number of acknowledged messages of both kinds
         self._dropped = 0  # number of dropped results
@@ -80,8 +80,16 @@ class MqttPublisher:
         self._client = self._connect(address)
 
     @property
+    def accepted(self) -> int:
+        """Number of published results."""
+        return self._sent
+
+    @property
     def waiting(self) -> int:
-        """Number of messages that the broker has not acknowledged yet."""
+        """Number of messages that the broker has not acknowledged yet.
+
+        It includes messages of availability and discovery, so it is at least the number of results.
+        """
         return self._sent + self._announced - self._acknowledged
 
     @property
@@ -124,7 +132,7 @@ class MqttPublisher:
         lost = self.waiting + self._dropped
         if self._client.is_connected():
             self._client.publish(f"{self._topic}/availability", "offline", qos=1, retain=True)
-            self._sent += 1
+            self._announced += 1
             self._wait()
         self._client.disconnect()
         # The client's thread may wait for a name server, which cannot be interrupted. So stop the
@@ -289,13 +297,14 @@ def _check_ca(path: str, scheme: str) -> None:
 def _is_topic(text: str) -> bool:
     """Return whether a text is a valid topic.
 
-    A topic has 1 to `_MAX_TOPIC_CHARACTERS` characters, no wildcards, no control characters and no
-    leading $.
+    A topic has 1 to `_MAX_TOPIC_CHARACTERS` characters, no wildcards, no unprintable characters and
+    no leading $.
     """
     return (
         0 < len(text) <= _MAX_TOPIC_CHARACTERS
         and not text.startswith("$")
-        and re.search("[+#\0-\x1f\x7f-\x9f\ud800-\udfff]", text) is None
+        and re.search("[+#]", text) is None
+        and printable(text) == text
     )
 
 

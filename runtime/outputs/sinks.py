@@ -15,6 +15,8 @@ import argparse
 import contextlib
 import sys
 import threading
+from collections import deque
+from operator import le
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -30,8 +32,12 @@ class Sink(Protocol):
     """A destination of results."""
 
     @property
+    def accepted(self) -> int:
+        """Number of results that `write` took and did not ignore or drop."""
+
+    @property
     def waiting(self) -> int:
-        """Number of results that are not delivered yet."""
+        """Number of accepted results that are not delivered yet: the latest ones."""
 
     @property
     def full(self) -> bool:
@@ -83,7 +89,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="COMMAND",
         help="run COMMAND for each digit, without a shell; {label}, {confidence} and {image} are "
-        "filled in. Its output goes to stderr. May be repeated. A light on GPIO 17: 'pinctrl set "
+        "filled in. They are also in $DIGIT_EDGE_LABEL, $DIGIT_EDGE_CONFIDENCE and "
+        "$DIGIT_EDGE_IMAGE; in the text of a shell use these, in quotes: sh -c 'echo "
+        '"$DIGIT_EDGE_IMAGE" >> log\'. '
+        "Its output goes to stderr. May be repeated. A light on GPIO 17: 'pinctrl set "
         "17 op dh', or 'gpioset -t0 GPIO17=1' (Bookworm: 'gpioset gpiochip0 17=1')",
     )
 
@@ -143,12 +152,29 @@ class Sinks:
     def __init__(self, sinks: list[Sink]) -> None:
         self._sinks = sinks
         self._full: list[Sink] = []
+        self._written = 0  # number of results that were written
+        self._delivered = 0  # number of the first results that every sink has delivered
+        # Of each further result: how many results each sink had accepted after it.
+        self._accepted: deque[tuple[int, ...]] = deque()
         self._lock = threading.Lock()
 
     @property
     def waiting(self) -> int:
         """Number of results that the slowest sink has not delivered yet; 0 without sinks."""
         return max((sink.waiting for sink in self._sinks), default=0)
+
+    @property
+    def delivered(self) -> int:
+        """Number n of results: every sink has delivered the first n results.
+
+        A later result counts only after all earlier ones.
+        """
+        with self._lock:
+            delivered = [sink.accepted - sink.waiting for sink in self._sinks]
+            while self._accepted and all(map(le, self._accepted[0], delivered)):
+                self._accepted.popleft()
+                self._delivered += 1
+            return self._delivered
 
     @property
     def full(self) -> bool:
@@ -158,8 +184,8 @@ class Sinks:
         ]
         return bool(self._full)
 
-    def write(self, record: Record) -> None:
-        """Write a result to every sink.
+    def write(self, record: Record) -> int:
+        """Write a result to every sink; return its number, from 1.
 
         Raises:
             BrokenPipeError: stdout is a pipe that its reader has closed.
@@ -167,6 +193,9 @@ class Sinks:
         with self._lock:
             for sink in self._sinks:
                 sink.write(record)
+            self._accepted.append(tuple(sink.accepted for sink in self._sinks))
+            self._written += 1
+            return self._written
 
     def close(self) -> None:
         """Deliver the kept results, within seconds.

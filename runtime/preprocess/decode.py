@@ -34,6 +34,7 @@ from runtime.preprocess.grayscale import (
     luminance,
     to_uint8,
 )
+from runtime.system.native_output import suppress_native_output
 
 # All kinds of images that can be decoded, see `decode`.
 ImageSource: TypeAlias = (
@@ -516,7 +517,11 @@ def _load(image: Image.Image, longest: int, color: bool, name: str, own: bool) -
             f"{name}: {width}x{height} is too large; scale it below "
             f"{MAX_DECODED_PIXELS // 1_000_000} megapixels and {MAX_SIDE_PX:,} pixels a side"
         )
-    image.load()
+    if image.format == "TIFF":
+        with suppress_native_output(2):  # libtiff prints messages about damaged files
+            image.load()
+    else:
+        image.load()
     return width, height
 
 

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.cli.secret_file import warn_if_readable
 from runtime.errors import EdgeError
 
 TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"  # environment variable with the token, if no option is passed
@@ -88,6 +89,7 @@ def find_token(options: AccessOptions) -> str | None:
         source = str(options.token_file)
         try:
             token = options.token_file.read_text("ascii").strip()
+            warn_if_readable(options.token_file)
         except OSError as error:
             raise EdgeError(
                 f"cannot read the token in {source}: {error.strerror}; pass --token-file a text "

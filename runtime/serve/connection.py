@@ -12,6 +12,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from runtime.serve import problem_details
 
+_LENGTHS = {b"content-length", b"transfer-encoding"}  # headers that say where a request ends
+
 
 class HttpProtocol(H11Protocol):
     """Closes a connection if a request does not arrive in time, or a response is not read in time.
@@ -82,6 +84,17 @@ class HttpProtocol(H11Protocol):
         super().data_received(data)
         if self._busy():
             self._stop_request_timer()
+
+    def handle_events(self) -> None:
+        """Process parsed events; close the connection after a request with two lengths.
+
+        With both Content-Length and Transfer-Encoding, a proxy in front of the server may see
+        another end of the request, and take the rest for the start of the next one (request
+        smuggling). RFC 9112, section 6.1, demands that the connection is closed.
+        """
+        super().handle_events()
+        if self._busy() and {name for name, _ in self.headers} >= _LENGTHS:
+            self.cycle.keep_alive = False
 
     # In asyncio, returning True keeps the transport open.
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn annotates None

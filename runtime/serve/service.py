@@ -6,15 +6,17 @@
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import logging
 import signal
 import socket
 import ssl
 import threading
+from asyncio import sslproto
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -23,6 +25,7 @@ from runtime.errors import EdgeError
 from runtime.serve.addresses import join_address
 from runtime.serve.connection import HttpProtocol
 from runtime.serve.limits import Limits
+from runtime.system.host import raise_open_file_limit
 from runtime.system.sd_notify import notify, watchdog_interval_s
 
 # An entry of `socket.getaddrinfo`: family, type, protocol, canonical name, and socket address.
@@ -43,6 +46,7 @@ _MAX_HEADER_BYTES = 16_384  # size of the headers of a request; a larger request
 # Checks per interval, which is half of the timeout of systemd's watchdog. systemd restarts the
 # service if ten checks in a row fail.
 _CHECKS_PER_INTERVAL = 5
+_TLS_BUFFER_BYTES = 16 << 10  # of each TLS connection; the size of a TLS record
 _POLL_S = 0.01  # interval at which the server's start is polled
 
 
@@ -74,7 +78,7 @@ def is_loopback(host: str, option: str = "--host") -> bool:
 
 
 def bind(host: str, port: int, options: Sequence[str] = ("--host", "--port")) -> socket.socket:
-    """Return a listening socket.
+    """Return a listening socket, and raise this process's limit on open files.
 
     Args:
         host: the address or name to listen on.
@@ -84,6 +88,7 @@ def bind(host: str, port: int, options: Sequence[str] = ("--host", "--port")) ->
     Raises:
         EdgeError: the address is in use, not an address of this machine, or not permitted.
     """
+    raise_open_file_limit()
     family, kind, protocol, _, address = _resolve(host, port, options[0])[0]
     # With an explicit protocol asyncio sets TCP_NODELAY, which avoids Nagle's delay of 40 ms.
     listener = socket.socket(family, kind, protocol)
@@ -149,7 +154,7 @@ def serve(
     # status 0. The handler also covers a SIGTERM that arrives before uvicorn has started.
     signal.signal(signal.SIGTERM, server.handle_exit)
     try:
-        asyncio.run(_run(server, listener, on_ready, is_progressing))
+        asyncio.run(_run(server, listener, on_ready, is_progressing, limits.seconds))
     finally:
         # Shutdown is already in progress; ignore further SIGTERMs.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -240,7 +245,10 @@ async def _run(
     listener: socket.socket,
     on_ready: Callable[[], None],
     is_progressing: Callable[[], Awaitable[bool]] | None,
+    handshake_s: float,
 ) -> None:
+    if server.config.is_ssl:
+        _limit_handshakes(handshake_s)
     notifier = asyncio.create_task(_notify_systemd(server, on_ready, is_progressing))
     try:
         await server.serve(sockets=[listener])
@@ -248,6 +256,20 @@ async def _run(
         notifier.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await notifier
+
+
+def _limit_handshakes(seconds: float) -> None:
+    """Limit time and memory of connections that have not finished their TLS handshake.
+
+    These connections are not counted yet, and uvicorn has no option for them: asyncio would wait
+    60 s for each, and reserve 256 KiB.
+    """
+    loop = asyncio.get_running_loop()
+    create = functools.partial(loop.create_server, ssl_handshake_timeout=seconds)
+    loop.create_server = create  # type: ignore[method-assign]
+    protocol: Any = sslproto.SSLProtocol
+    if hasattr(protocol, "max_size"):  # Python 3.10 reserves nothing
+        protocol.max_size = _TLS_BUFFER_BYTES
 
 
 async def _notify_systemd(

@@ -88,20 +88,22 @@ class _Worker:
                 network has no feature maps, 503 if memory does not become free in time.
             ImageError: the image cannot be decoded.
         """
-        classifier, task = self._model.classifier, header["task"]
+        task = header["task"]
         if task == "infer":
             json_bytes = header["json_bytes"]
             with self._budget.lease(check_json_size(body[:json_bytes], self._limits)):
-                return infer(classifier, body, header["name"], json_bytes)
+                return self._model.run(lambda c: infer(c, body, header["name"], json_bytes))
         if header["is_json"]:
             with self._budget.lease(check_json_size(body, self._limits)):
                 body = image_in_json(body)
-        with self._budget.lease(check_size(body, self._limits, page=task == "read")):
+        image = body
+        with self._budget.lease(check_size(image, self._limits, page=task == "read")):
             if task == "read":
-                return responses.read(classifier, body)
+                return self._model.run(lambda c: responses.read(c, image))
+            drawing = header["drawing"]
             if task == "feature-maps":
-                return responses.feature_maps(classifier, body, header["drawing"])
-            return responses.classify(classifier, body, header["drawing"])
+                return self._model.run(lambda c: responses.feature_maps(c, image, drawing))
+            return self._model.run(lambda c: responses.classify(c, image, drawing))
 
     def _reply(self, number: int, job: "Future[responses.WorkerBody]") -> None:
         error = job.exception()

@@ -10,6 +10,9 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
+# Most files and connections of a server; it holds 256 connections, and accepts up to 1024 at once
+# before it closes idle ones.
+_OPEN_FILES = 4096
 _M_MMAP_THRESHOLD = -3  # parameter number of mallopt, from glibc's malloc.h
 _M_ARENA_MAX = -8  # parameter number of mallopt, from glibc's malloc.h
 _MAX_ARENAS = 1  # number of heaps: all threads share one heap
@@ -121,6 +124,23 @@ def data_bytes() -> int:
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def raise_open_file_limit() -> None:
+    """Let this process open as many files and connections as the system allows, up to 4096.
+
+    The usual soft limit, 1024, is for programs that call select(2). A server that reaches it cannot
+    accept connections, not even to close idle ones.
+    """
+    try:
+        import resource  # here, because Windows does not have this module
+    except ModuleNotFoundError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # a container may forbid the call
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def limit_memory(allowed: int) -> None:

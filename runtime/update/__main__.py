@@ -28,7 +28,9 @@ def main(argv: list[str] | None = None) -> int:
         lines = rollback(model)
     else:
         keys = None if arguments.keys is None else Path(arguments.keys)
-        lines = update(arguments.source, model, keys, arguments.allow_unsigned)
+        lines = update(
+            arguments.source, model, keys, arguments.allow_unsigned, arguments.allow_older
+        )
     print("\n".join(map(printable, lines)))
     return 0
 
@@ -40,7 +42,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "Replace the model in use, if the signature and the digest of the new model "
         "are valid and it passes its self-test. Running watch, camera and serve processes reload "
         "it automatically; the previous model is kept beside it.",
-        {3: "the model is not trusted or fails its self-test"},
+        {3: "the model is not trusted, is older or fails its self-test"},
     )
     parser.add_argument("source", nargs="?", metavar="FILE|URL", help="the new model")
     parser.add_argument(
@@ -61,6 +63,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--allow-unsigned", action="store_true", help="accept a model without a signature"
     )
     parser.add_argument(
+        "--allow-older",
+        action="store_true",
+        help="accept a signed model with a lower version than one installed before",
+    )
+    parser.add_argument(
         "--back",
         "--rollback",
         action="store_true",
@@ -69,8 +76,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.back == (arguments.source is not None):
         parser.error("pass either a new model or --back")
-    if arguments.back and (arguments.keys is not None or arguments.allow_unsigned):
-        raise EdgeError("--back does not check signatures: remove --keys and --allow-unsigned")
+    if arguments.back and (
+        arguments.keys is not None or arguments.allow_unsigned or arguments.allow_older
+    ):
+        raise EdgeError(
+            "--back does not check signatures: remove --keys, --allow-unsigned and --allow-older"
+        )
     return arguments
 
 

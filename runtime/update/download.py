@@ -5,22 +5,23 @@
 
 import http.client
 import re
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from runtime.errors import EdgeError
 
 TIMEOUT_S = 10.0  # limit for the connection and for each read; beyond it, the attempt fails
 MAX_ATTEMPTS = 3  # after this many failed attempts, the download fails
 _RETRY_DELAY_S = 0.5  # pause between two attempts
-_MIN_BYTES_PER_S = 1000  # lowest mean rate; an attempt that is slower fails
-_RATE_CHECK_AFTER_S = (
-    20.0  # from the start of the response body; the mean rate is not checked before
-)
+HEADERS_TIMEOUT_S = 12.0  # limit from the start until the headers, with all redirects
+_MIN_BYTES_PER_S = 1000  # lowest mean rate of the body; an attempt that is slower fails
+_RATE_CHECK_AFTER_S = 20.0  # from the headers; the mean rate is not checked before
+BODY_TIMEOUT_S = 900.0  # limit from the headers to the end of the body
+_POLL_S = 0.1  # interval at which the limits are checked
 _CHUNK_BYTES = 1 << 16  # most bytes of one read
 _MAX_LENGTH_DIGITS = 19  # a Content-Length with more digits is ignored
 _ABSENT_STATUSES = (404, 410)  # HTTP statuses "not found" and "gone": the file does not exist
@@ -34,27 +35,22 @@ class NotFound(EdgeError):
     """The server does not have the file (status 404 or 410)."""
 
 
-def fetch(url: str, path: Path, limit: int) -> None:
-    """Download a file.
-
-    If this function raises an error, `path` may contain a part of the file.
+def fetch(url: str, limit: int) -> bytes:
+    """Download a file and return its content.
 
     Args:
         url: an http or https URL; a redirect from https to http is rejected.
-        path: the file to write; an existing file is overwritten.
         limit: largest size in bytes; a larger file is an error.
 
     Raises:
         NotFound: the server returns 404 or 410.
-        EdgeError: the download failed `MAX_ATTEMPTS` times or cannot succeed, the file is larger
-            than `limit`, or `path` cannot be written.
+        EdgeError: the download failed `MAX_ATTEMPTS` times or cannot succeed, or the file is larger
+            than `limit`.
     """
-    opener = urllib.request.build_opener(_SecureRedirectHandler())
     for attempt in range(1, MAX_ATTEMPTS + 1):
         retry = attempt < MAX_ATTEMPTS
         try:
-            _download(opener, url, path, limit)
-            return
+            return _Attempt(url, limit).result()
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in _ABSENT_STATUSES:
@@ -75,58 +71,74 @@ def fetch(url: str, path: Path, limit: int) -> None:
         if not retry:
             raise EdgeError(f"cannot download {_without_password(url)}: {reason}; check the URL")
         time.sleep(_RETRY_DELAY_S)
+    raise AssertionError("unreachable")
 
 
-def _download(opener: urllib.request.OpenerDirector, url: str, path: Path, limit: int) -> None:
-    """Make one attempt to download a file; arguments as for `fetch`.
+class _Attempt:
+    """One attempt to download a file, in a thread of its own.
 
-    Raises:
-        EdgeError: the file is larger than `limit`, or `path` cannot be written.
-        OSError: the connection failed or ended early, or the server is too slow.
+    A server can keep one read going for ever, with a byte now and then. So the caller checks the
+    limits, and gives up on the thread.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "digit-edge"})
-    with opener.open(request, timeout=TIMEOUT_S) as response:
-        length = response.headers.get("Content-Length", "")
-        is_length = length.isdecimal() and len(length) <= _MAX_LENGTH_DIGITS
-        expected = int(length) if is_length else None
-        with _create(path) as file:
-            start = time.monotonic()
-            received = 0
+
+    def __init__(self, url: str, limit: int) -> None:
+        self._url, self._limit = url, limit
+        self._received = bytearray()
+        self._body_since_s: float | None = None  # time (monotonic) of the headers
+        self._error: BaseException | None = OSError("the download was aborted")
+        self._ended = threading.Event()
+
+    def result(self) -> bytes:
+        """Download the file and return its content.
+
+        Raises:
+            EdgeError: the file is larger than the limit.
+            OSError: the connection failed or ended early, or the server is too slow.
+            ValueError: the URL or a redirect is invalid.
+        """
+        threading.Thread(target=self._run, name="download", daemon=True).start()
+        start_s = time.monotonic()
+        while not self._ended.wait(_POLL_S):
+            now_s = time.monotonic()
+            if self._body_since_s is None:
+                if now_s - start_s > HEADERS_TIMEOUT_S:
+                    raise TimeoutError("timed out before the end of the response headers")
+                continue
+            seconds = now_s - self._body_since_s
+            is_slow = len(self._received) < _MIN_BYTES_PER_S * seconds
+            if (seconds > _RATE_CHECK_AFTER_S and is_slow) or seconds > BODY_TIMEOUT_S:
+                raise TimeoutError("the server is too slow")
+        if self._error is not None:
+            raise self._error
+        return bytes(self._received)
+
+    def _run(self) -> None:
+        try:
+            self._download()
+            self._error = None
+        except (OSError, http.client.HTTPException, ValueError, EdgeError) as error:
+            self._error = error  # raised again in the caller's thread
+        finally:
+            self._ended.set()
+
+    def _download(self) -> None:
+        opener = urllib.request.build_opener(_SecureRedirectHandler())
+        request = urllib.request.Request(self._url, headers={"User-Agent": "digit-edge"})
+        with opener.open(request, timeout=TIMEOUT_S) as response:
+            self._body_since_s = time.monotonic()
+            length = response.headers.get("Content-Length", "")
+            is_length = length.isdecimal() and len(length) <= _MAX_LENGTH_DIGITS
+            expected = int(length) if is_length else None
             while chunk := response.read1(_CHUNK_BYTES):
-                received += len(chunk)
-                if received > limit:
+                self._received += chunk
+                if len(self._received) > self._limit:
                     raise EdgeError(
-                        f"{_without_password(url)} is larger than {limit >> 20 or 1} MiB, so it is "
-                        "not a model of this project; check the URL"
+                        f"{_without_password(self._url)} is larger than "
+                        f"{self._limit >> 20 or 1} MiB, so it is not a model of this project; "
+                        "check the URL"
                     )
-                _write(file, chunk, path)
-                seconds = time.monotonic() - start
-                if seconds > _RATE_CHECK_AFTER_S and received < _MIN_BYTES_PER_S * seconds:
-                    raise TimeoutError("the server is too slow")
-    if expected is not None and received < expected:
-        raise OSError(f"the connection ended after {received} of {expected} bytes")
-
-
-def _create(path: Path) -> IO[bytes]:
-    try:
-        return open(path, "wb", buffering=0)
-    except OSError as error:
-        raise _write_error(path, error) from error
-
-
-def _write(file: IO[bytes], chunk: bytes, path: Path) -> None:
-    try:
-        while chunk:
-            chunk = chunk[file.write(chunk) :]
-    except OSError as error:
-        raise _write_error(path, error) from error
-
-
-def _write_error(path: Path, error: OSError) -> EdgeError:
-    return EdgeError(
-        f"cannot write {path}: {error.strerror or error}; "
-        "check the folder, its permissions and the space left"
-    )
+        if expected is not None and len(self._received) < expected:
+            raise OSError(f"the connection ended after {len(self._received)} of {expected} bytes")
 
 
 def _without_password(url: str) -> str:

@@ -8,6 +8,7 @@ import argparse
 import math
 import os
 import sys
+from pathlib import Path
 
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
@@ -16,12 +17,13 @@ from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError, plural, printable
 from runtime.outputs import sinks
 from runtime.reload import ReloadingClassifier
+from runtime.system.file_lock import locked
 from runtime.system.host import IMAGE_BYTES, limit_memory, return_freed_memory
 from runtime.system.service import ServiceLifecycle
 from runtime.watch.folder import FolderScanner
 from runtime.watch.kill_counter import KillCounter
 from runtime.watch.run import watch
-from runtime.watch.seen_files import open_seen_files
+from runtime.watch.seen_files import default_state_file, open_seen_files
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,28 +51,42 @@ def main(argv: list[str] | None = None) -> int:
         threads=arguments.threads,
         device=arguments.device,
     )
-    seen_files = open_seen_files(arguments.state, folder)
-    file = seen_files.file
-    kills = KillCounter(None if file is None else file.with_name(f"{file.name}.reading"))
-    scanner = FolderScanner(folder, arguments.settle, seen_files)
-    if not seen_files.is_new:
-        existing = "images that arrived since the last run are classified too"
-    elif arguments.existing:
-        existing = "the images already in it are classified too"
-    else:
-        count = scanner.mark_existing()
-        seen_files.save()
-        existing = f"skipping {plural(count, 'image')} already in it (--existing classifies them)"
-    with ServiceLifecycle() as lifecycle:
-        with sinks.open_sinks(arguments) as out:
-            model = describe_model(reader.path, reader.classifier.backend.name)
-            return_freed_memory()
-            limit_memory(IMAGE_BYTES)  # now, because the outputs have started their threads
-            print(printable(f"watching {folder} with {model}; {existing}"), file=sys.stderr)
-            lifecycle.ready(f"watching {folder}")
-            watch(scanner, reader, out, seen_files, kills, lifecycle, folder, arguments.interval)
-        # Closing the outputs raises if a result was not delivered; its image is read again later.
-        seen_files.save()
+    state = Path(arguments.state or default_state_file(folder))
+    with locked(state, "stop that process, or pass another file with --state"):
+        seen_files = open_seen_files(arguments.state, folder)
+        file = seen_files.file
+        kills = KillCounter(None if file is None else file.with_name(f"{file.name}.reading"))
+        scanner = FolderScanner(folder, arguments.settle, seen_files)
+        if not seen_files.is_new:
+            existing = "images that arrived since the last run are classified too"
+        elif arguments.existing:
+            existing = "the images already in it are classified too"
+        else:
+            count = scanner.mark_existing()
+            seen_files.save(delivered=0)
+            skipped = plural(count, "image")
+            existing = f"skipping {skipped} already in it (--existing classifies them)"
+        with ServiceLifecycle() as lifecycle:
+            out = sinks.open_sinks(arguments)
+            try:
+                with out:
+                    model = describe_model(reader.path, reader.classifier.backend.name)
+                    return_freed_memory()
+                    limit_memory(IMAGE_BYTES)  # now, because the outputs have started their threads
+                    print(printable(f"watching {folder} with {model}; {existing}"), file=sys.stderr)
+                    lifecycle.ready(printable(f"watching {folder}"))
+                    watch(
+                        scanner,
+                        reader,
+                        out,
+                        seen_files,
+                        kills,
+                        lifecycle,
+                        folder,
+                        arguments.interval,
+                    )
+            finally:
+                seen_files.save(out.delivered)  # closing the outputs delivered further results
     return 0
 
 

@@ -91,10 +91,15 @@ class FolderScanner:
         _, since, _ = self._pending[image.path]
         self._pending[image.path] = (image.fingerprint, since, True)
 
-    def mark_done(self, image: NewImage) -> None:
-        """Mark an image as processed: `scan` does not return it again unless it changes."""
+    def mark_done(self, image: NewImage, result: int) -> None:
+        """Mark an image as processed: `scan` does not return it again unless it changes.
+
+        Args:
+            image: the image.
+            result: number of its result.
+        """
         self._pending.pop(image.path, None)
-        self._seen_files.add(self.name(image.path), image.fingerprint)
+        self._seen_files.add(self.name(image.path), image.fingerprint, result)
 
     def mark_existing(self) -> int:
         """Mark all images in the folder as processed; return their number."""

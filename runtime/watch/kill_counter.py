@@ -12,11 +12,6 @@ from pathlib import Path
 
 from runtime.watch.seen_files import FileFingerprint
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # on Windows
-    fcntl = None  # type: ignore[assignment]  # a module on other systems
-
 MAX_KILLS = 2  # an image is skipped after this many kills; a single kill may be a coincidence
 
 # Number of images whose kills are remembered; beyond it, the images recorded first are forgotten.
@@ -34,7 +29,7 @@ class KillCounter:
 
     The file is overwritten in place and not synced to the disk. A killed process does not lose its
     last write; a power cut may lose it, but is not caused by the image. If the file cannot be
-    written, or another process has locked the file, kills are not counted.
+    written, kills are not counted.
 
     Args:
         file: path of the file; None counts nothing.
@@ -48,9 +43,6 @@ class KillCounter:
         with suppress(OSError):
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             self._descriptor = descriptor
-            if fcntl is not None and not _lock(descriptor):
-                self.close()
-                return
             self._load(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
 
     def is_deadly(self, path: str, fingerprint: FileFingerprint) -> bool:
@@ -72,7 +64,7 @@ class KillCounter:
         self._write(None)
 
     def close(self) -> None:
-        """Stop counting and unlock the file."""
+        """Stop counting."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -114,12 +106,3 @@ class KillCounter:
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
-
-
-def _lock(descriptor: int) -> bool:
-    """Lock a file; return False if another process has locked it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -1,7 +1,8 @@
 """The main loop of `digit-edge watch`: classify each image that arrives in a folder, once.
 
 Each round lists the folder, classifies the new images and writes a record of each to the sinks (the
-outputs). It then saves in the state file which images were processed.
+outputs). As soon as every sink has delivered the record of an image, the image is saved in the
+state file. So a kill repeats only the results that were not delivered to every sink.
 """
 
 import sys
@@ -41,7 +42,7 @@ def watch(
         scanner: finds the new images.
         reader: the classifier, which reloads a replaced model file.
         out: receives the records.
-        seen_files: the images that were processed; saved when all results are delivered.
+        seen_files: the images that were processed; saved when their results are delivered.
         kills: counts how often reading an image killed the program.
         lifecycle: receives SIGTERM, which ends the loop, and sends heartbeats to systemd.
         folder: name of the folder, for messages.
@@ -72,24 +73,16 @@ def watch(
             if record is None:
                 scanner.defer(image)
             else:
-                out.write(record)
-                scanner.mark_done(image)
-            _save(seen_files, out)
+                scanner.mark_done(image, out.write(record))
+            seen_files.save(out.delivered)
             lifecycle.heartbeat()
-        _save(seen_files, out)
-
-
-def _save(seen_files: SeenFiles, out: sinks.Sinks) -> None:
-    """Save which images were processed, if all results are delivered."""
-    if not out.waiting:
-        seen_files.save()
+        seen_files.save(out.delivered)
 
 
 def _read(
     image: NewImage, name: str, reader: ReloadingClassifier, kills: KillCounter
 ) -> Record | None:
     """Return the record of an image; None if the image is unreadable and may be incomplete."""
-    classifier = reader.classifier
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     if kills.is_deadly(name, image.fingerprint):
         error = (
@@ -97,9 +90,10 @@ def _read(
             "this image; check the image, and copy it into the folder again to have it read"
         )
         return {"image": image.path, "error": error, "time": now}
+    reader.reload_if_replaced()  # before, because a model that ends the program is not the image's
     kills.begin(name, image.fingerprint)
     try:
-        prediction = classifier.classify(image.path)
+        prediction, classifier = reader.run(lambda c: (c.classify(image.path), c))
     except ImageError as error:
         kills.end(name, image.fingerprint)
         if not image.last:

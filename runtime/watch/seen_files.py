@@ -6,7 +6,9 @@
 
 import json
 import os
+from collections import deque
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,7 +60,9 @@ class SeenFiles:
         self._by_path: dict[str, FileFingerprint] = {}
         self._fingerprints: set[FileFingerprint] = set()
         self._present: set[str] = set()  # paths of the images in this scan of the folder
-        self._unsaved: list[str] = []  # lines that are not yet in the file
+        # (number of the image's result, line) that are not yet in the file
+        self._unsaved: deque[tuple[int, str]] = deque()
+        self._last_result = 0  # highest number of a result
         self._lines = 0  # number of lines in the file
         self._failing = False  # whether the last `save` failed, which was reported
         self.is_new = True
@@ -81,25 +85,38 @@ class SeenFiles:
             return True
         return False
 
-    def add(self, path: str, fingerprint: FileFingerprint) -> None:
-        """Mark an image as processed; `save` writes it to the file. Arguments as for `knows`."""
+    def add(self, path: str, fingerprint: FileFingerprint, result: int = 0) -> None:
+        """Mark an image as processed; `save` writes it to the file.
+
+        Args:
+            path: path of the image below the folder.
+            fingerprint: size, mtime and inode of the image.
+            result: number of the image's result, from 1; 0 if there is none.
+        """
+        # A moved image has no result of its own, but perhaps one that is not delivered yet.
+        self._last_result = max(self._last_result, result)
         # Remove the entry to add it at the end: entries at the start are forgotten first.
         self._by_path.pop(path, None)
         self._by_path[path] = fingerprint
         self._fingerprints.add(fingerprint)
         if self.file is not None:
-            self._unsaved.append(json.dumps([path, *fingerprint]))
+            self._unsaved.append((self._last_result, json.dumps([path, *fingerprint])))
 
-    def save(self) -> None:
+    def save(self, delivered: int) -> None:
         """Append new entries to the file.
 
         If the file cannot be written, the error is reported once on stderr, and the entries are
         kept for the next call.
+
+        Args:
+            delivered: number of delivered results. Images with later results are not saved, so that
+                a restart after a kill reads them again.
         """
-        if not self._unsaved or self.file is None:
+        lines = [line for _, line in takewhile(lambda entry: entry[0] <= delivered, self._unsaved)]
+        if not lines or self.file is None:
             return
         # Each line starts with the newline: if a full disk cuts a line, the next one is intact.
-        text = "".join(f"\n{line}" for line in self._unsaved)
+        text = "".join(f"\n{line}" for line in lines)
         try:
             with open(self.file, "ab") as file:
                 file.write(text.encode())
@@ -110,9 +127,10 @@ class SeenFiles:
             self._failing = True
             return
         self._failing = False
-        self._lines += len(self._unsaved)
-        self._unsaved.clear()
-        if self._lines > 2 * len(self._by_path) + _SLACK_ENTRIES:
+        self._lines += len(lines)
+        for _ in lines:
+            self._unsaved.popleft()
+        if not self._unsaved and self._lines > 2 * len(self._by_path) + _SLACK_ENTRIES:
             # If the disk is full, the old file remains, which has the same images.
             with suppress(EdgeError):
                 self._rewrite(self.file)

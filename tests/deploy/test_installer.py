@@ -231,3 +231,139 @@ def test_shellcheck_reports_no_problem(program):
 def no_units(tmp_path: Path) -> dict[str, str]:
     """Return the variable that keeps the installer away from the services of this machine."""
     return {"DIGIT_EDGE_UNITS": str(tmp_path / "units")}
+
+
+SYSTEMCTL = "#!/bin/sh\nexit 0\n"
+
+
+@pytest.fixture
+def service(tmp_path):
+    """Return a function that writes a unit as the installer does, without installing anything.
+
+    It returns the finished process and the units by their paths below the folder of units.
+    """
+    units, tools = tmp_path / "units", tmp_path / "tools"
+    for folder in (units, tools):
+        folder.mkdir()
+    for name in ("systemctl", "sudo"):
+        text = SYSTEMCTL if name == "systemctl" else '#!/bin/sh\nexec "$@"\n'
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    text = INSTALLER.read_text()
+    functions = "".join(
+        text[text.index(f"\n{name}() {{") : text.index("\n}\n", text.index(f"\n{name}() {{")) + 3]
+        for name in ("fail", "as_root", "install_service")
+    )
+
+    def write(name: str, directory: str, folder: str, **variables: str):
+        script = (
+            f"set -eu{functions}\nmkdir -p \"$directory\"\nextras='' gpio=${{gpio:-}} "
+            f"internet=${{internet:-}}\ninstall_service {name}\n"
+        )
+        environment = {
+            "PATH": f"{tools}:{os.environ['PATH']}",
+            "units": str(units),
+            "here": str(INSTALLER.parent),
+            "python": "python3",
+            "directory": directory,
+            "folder": folder,
+            **variables,
+        }
+        done = subprocess.run(
+            ["sh", "-c", script], capture_output=True, text=True, env=environment, cwd=tmp_path
+        )
+        files = [path for path in units.rglob("*") if path.is_file()]
+        return done, {str(path.relative_to(units)): path.read_text() for path in files}
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "character",
+    [*" \t\n\r\\\"'`$%&|;:<>(){}[]*?!#~^@", "\\n", "\x1b", "\x7f", "\x85", "\u202e", "\u2028"],
+)
+def test_path_that_systemd_would_interpret_is_rejected(service, tmp_path, character):
+    directory, folder = f"{tmp_path}/a", f"{tmp_path}/b{character}c"
+    if character in (" ", "&"):
+        directory, folder = folder, directory
+    done, files = service("watch", directory, folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: a service cannot use the folder ")
+    assert done.stderr.removesuffix("\n").isprintable()
+    assert files == {}
+
+
+def test_plain_paths_are_written_and_a_relative_folder_becomes_absolute(service, tmp_path):
+    done, files = service("watch", f"{tmp_path}/digit-edge_1.0+b,c=d", "Zähler/inbox")
+    assert done.returncode == 0, done.stderr
+    unit = files["digit-edge-watch.service"]
+    assert f"watch {tmp_path}/Zähler/inbox $OPTIONS" in unit
+    assert f"BindReadOnlyPaths={tmp_path}/digit-edge_1.0+b,c=d {tmp_path}/Zähler/inbox\n" in unit
+    assert "@" not in unit.replace("@system-service", "").replace("@privileged @resources", "")
+
+
+@pytest.mark.parametrize(
+    ("variables", "added"),
+    [
+        ({}, set()),
+        ({"gpio": "yes"}, {"gpio"}),
+        ({"internet": "yes"}, {"internet"}),
+        ({"gpio": "yes", "internet": "yes"}, {"gpio", "internet"}),
+    ],
+)
+def test_pins_and_internet_are_opened_only_on_request(service, tmp_path, variables, added):
+    _, files = service("watch", f"{tmp_path}/d", f"{tmp_path}/f", **variables)
+    names = {f"digit-edge-watch.service.d/{name}.conf" for name in added}
+    assert set(files) == {"digit-edge-watch.service"} | names
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "is_reported"),
+    [
+        ("MQTT_PASSWORD=secret\n", 0o644, True),
+        ("DIGIT_EDGE_TOKEN=secret\n", 0o644, True),
+        ("OPTIONS=--mqtt mqtt://me:secret@host/t\n", 0o644, True),
+        ("MQTT_PASSWORD=secret\n", 0o600, False),
+        ("OPTIONS=--mqtt mqtt://host/t\n", 0o644, False),
+    ],
+)
+def test_readable_file_with_a_secret_is_reported(service, tmp_path, content, mode, is_reported):
+    (tmp_path / "digit-edge-watch").write_text(content)
+    (tmp_path / "digit-edge-watch").chmod(mode)
+    defaults = {"DIGIT_EDGE_DEFAULTS": str(tmp_path)}
+    done, _ = service("watch", f"{tmp_path}/d", f"{tmp_path}/f", **defaults)
+    assert ("every user can read the secret in" in done.stderr) == is_reported
+    assert "secret\n" not in done.stderr.replace("the secret", "")
+
+
+def test_failed_installation_on_a_computer_leaves_nothing(tmp_path):
+    (tmp_path / "wheels").mkdir()
+    directory = tmp_path / "digit-edge"
+    done = run("--dir", str(directory), "--wheels", str(tmp_path / "wheels"))
+    assert done.returncode == 2
+    assert "error: cannot install the packages" in done.stderr
+    assert not directory.exists()
+
+
+def test_failed_installation_keeps_an_existing_empty_folder(tmp_path):
+    (tmp_path / "wheels").mkdir()
+    directory = tmp_path / "digit-edge"
+    directory.mkdir()
+    assert run("--dir", str(directory), "--wheels", str(tmp_path / "wheels")).returncode == 2
+    assert list(directory.iterdir()) == []
+
+
+def test_damaged_wheel_is_rejected_before_the_installation(tmp_path):
+    (tmp_path / "a.whl").write_text("damaged")
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  a.whl\n")
+    done = run("--dir", str(tmp_path / "digit-edge"), "--wheels", str(tmp_path))
+    assert done.returncode == 2
+    assert f"error: {tmp_path} is incomplete or damaged: copy the folder again" in done.stderr
+    assert not (tmp_path / "digit-edge").exists()
+
+
+@pytest.mark.parametrize("option", ["--gpio", "--allow-internet"])
+def test_option_of_a_service_needs_a_service(option):
+    done = run(option, "--plan")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --gpio and --allow-internet open a service")

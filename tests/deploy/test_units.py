@@ -62,3 +62,13 @@ def test_command_has_the_options_of_the_unit_and_of_its_example(unit):
     assert done.returncode == 0, done.stderr
     for option in [word for word in words if word.startswith("--")]:
         assert option in done.stdout
+
+
+@pytest.mark.parametrize("name", ["gpio", "internet"])
+def test_unit_is_valid_with_opened_devices_or_internet(unit, name):
+    drop_in = unit.with_name(f"{unit.name}.d") / f"{name}.conf"
+    drop_in.parent.mkdir()
+    shutil.copy(UNITS[0].with_name(f"{name}.conf"), drop_in)
+    done = analyze("verify", "--man=no", unit)
+    assert unit.stem not in done.stderr, done.stderr
+    assert name not in done.stderr, done.stderr

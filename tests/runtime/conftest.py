@@ -258,6 +258,7 @@ class Device:
         """Return whether `model` is installed, `kept` is beside it, and no other file is left."""
         kept_digest = artifact.read(previous(self.target)).spec.digest if kept else None
         expected = {"keys", self.target.name} | ({previous(self.target).name} if kept else set())
+        expected |= {path.name for path in self.target.parent.glob(f"{self.target.name}.version")}
         return (
             artifact.read(self.target).spec.digest == model.spec.digest
             and (kept is None or kept_digest == kept.spec.digest)

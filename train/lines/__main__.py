@@ -13,8 +13,9 @@ from pathlib import Path
 from runtime.cli.exit_status import exit_status
 from runtime.cli.parser import CommandParser
 from runtime.system import interrupt
+from runtime.system.file_lock import locked
 from train.lines.recipe import LineRecipe
-from train.options import add_data_argument, whole
+from train.options import IN_USE, add_data_argument, whole
 
 DEFAULT_OUT = Path("models/lines.keras")
 
@@ -76,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     options = shlex.join([*(a for a in argv if a != "--resume"), "--resume"])
     interrupt.report_as(f"interrupted; continue with: digit-edge train-lines {options}")
-    with interrupt.deferred():
+    with interrupt.deferred(), locked(args.out, IN_USE):
         with interrupt.at_once():
             from train.lines import run
         run.run(recipe, args.data, args.writers, args.seed, args.out, args.resume)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from runtime.cli import inputs
+from runtime.cli.formats import _cell
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").iterdir())
 MODULES = {"classify": "runtime", "read": "runtime.read"}
@@ -200,3 +201,47 @@ def test_csv_of_read_has_a_row_for_each_line_of_digits(tmp_path):
 def test_a_list_of_paths_is_not_an_image():
     for head in (b"", b"a.png\n", b"BMW.png\nb.png\n", b"P5\n", b"P5.pgm 3 4.png\n"):
         assert not inputs.is_image_data(head)
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("=1+1.png", "'=1+1.png"),
+        ("+a.png", "'+a.png"),
+        ("@a.png", "'@a.png"),
+        (" =a.png", "' =a.png"),
+        ("\uff1da.png", "'\uff1da.png"),
+        ("a=b.png", "a=b.png"),
+        ("a\n=1.png", "a\\n=1.png"),
+        ("\x1b[31m.png", "\\x1b[31m.png"),
+        ("\u202egnp.png", "\\u202egnp.png"),
+        ("\x85.png", "\\x85.png"),
+    ],
+)
+def test_csv_cell_is_neither_a_formula_nor_a_control_sequence(tmp_path, name, cell):
+    (tmp_path / name).write_bytes(encoded(EXAMPLES[0].with_name("scan.png"), "PNG"))
+    command = [sys.executable, "-m", "runtime.read", "--csv", name]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert (row["image"], row["text"]) == (cell, "5")
+
+
+def test_signs_and_numbers_are_kept_in_csv():
+    assert [_cell(text) for text in ("-", "+", "-5", "+1.5", "7", "-a", "")] == [
+        *("-", "+", "-5", "+1.5", "7"),
+        "'-a",
+        "",
+    ]
+
+
+def test_messages_of_libtiff_do_not_reach_the_terminal(run, tmp_path):
+    """A damaged LZW stream makes libtiff print a line for each problem."""
+    file = io.BytesIO()
+    with Image.open(EXAMPLES[0].with_name("scan.png")) as image:
+        image.save(file, "TIFF", compression="tiff_lzw")
+    damaged = bytearray(file.getvalue())
+    damaged[200:260] = b"\x1b[31m" * 12
+    (tmp_path / "a.tif").write_bytes(damaged)
+    done = run("a.tif")
+    assert "table" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 1

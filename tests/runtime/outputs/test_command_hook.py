@@ -169,3 +169,74 @@ def test_help_says_where_the_output_of_the_command_goes():
     parser = argparse.ArgumentParser()
     sinks.add_arguments(parser)
     assert "Its output goes to stderr." in " ".join(parser.format_help().split())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh -c 'echo {image} >> log'",
+        "sh -c {image}",
+        "/bin/sh -ec 'echo {image}'",
+        "bash -o pipefail -lc 'echo {label} {image}'",
+        "sh -c -e 'echo {image}'",
+        "sh -c -- 'echo {image}'",
+        "env LANG=C sh -c 'echo \"{image}\"'",
+        "env -S 'sh -c \"echo {image}\"'",
+        "nice -n 10 busybox sh -c \"echo '{image}'\"",
+        "timeout 5 dash -c 'echo {image}'",
+        "sudo -u pi bash -c 'echo {image}'",
+        "python3 -c 'print(\"{image}\")'",
+        "/usr/bin/python3.11 -Ic'print(\"{image}\")'",
+        "perl -e 'print \"{image}\"'",
+        "node --eval='console.log(\"{image}\")'",
+        "ssh host cp {image} /srv",
+        "su pi -c 'cp {image} /srv'",
+        "watch cat {image}",
+        "awk 'BEGIN { system(\"ls {image}\") }'",
+    ],
+)
+def test_file_name_in_code_is_rejected(command):
+    with pytest.raises(EdgeError, match=r'as code; write "\$DIGIT_EDGE_IMAGE" in its place'):
+        CommandHook(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh -c 'echo \"$1\" > ran' sh {image}",
+        "sh -c 'echo \"$DIGIT_EDGE_IMAGE\" > ran'",
+        'python3 -c \'import sys; open("ran", "w").write(sys.argv[1])\' {image}',
+        "awk 'END { print FILENAME > \"ran\" }' {image}",
+    ],
+)
+def test_file_name_as_data_of_code_is_not_run(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = 'a$(touch owned)`touch owned`;touch owned".png'
+    (tmp_path / name).touch()
+    hook = CommandHook(command)
+    hook.write({**DIGIT, "image": name})
+    hook.close()
+    assert ran(tmp_path) == [name]
+    assert not (tmp_path / "owned").exists()
+
+
+def test_values_are_in_the_environment(tmp_path):
+    hook = CommandHook(f"sh -c 'env | grep ^DIGIT_EDGE_ > {tmp_path}/ran'")
+    hook.write(DIGIT)
+    hook.close()
+    assert sorted(ran(tmp_path)) == [
+        "DIGIT_EDGE_CONFIDENCE=0.9877",
+        "DIGIT_EDGE_IMAGE=a.png",
+        "DIGIT_EDGE_LABEL=7",
+    ]
+
+
+def test_label_that_could_be_code_is_not_passed_to_a_shell(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    hook = CommandHook("sh -c 'echo {label} >> ran'")
+    for label in ("7", "$(touch owned)", "a b"):
+        hook.write({**DIGIT, "label": label})
+    hook.close()
+    assert ran(tmp_path) == ["7"]
+    assert not (tmp_path / "owned").exists()
+    assert 'write "$DIGIT_EDGE_LABEL" in place of {label}' in capfd.readouterr().err

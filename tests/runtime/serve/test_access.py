@@ -1,8 +1,11 @@
 """Access control: tokens, Host headers, requests of other sites, and invalid options."""
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +95,7 @@ def test_request_of_the_own_page_is_accepted(server, photo):
 @pytest.fixture
 def server_with_token(serve, tmp_path):
     (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "token").chmod(0o600)
     return serve("--token-file", tmp_path / "token")
 
 
@@ -201,6 +205,23 @@ def test_certificate_enables_https(serve, tmp_path):
     server = serve("--certificate", certificate, "--key", key)
     assert server.url.startswith("https://")
     assert server.client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_unfinished_tls_handshakes_take_little_memory_and_end(serve, tmp_path):
+    certificate, key = make_certificate(tmp_path)
+    server = serve("--certificate", certificate, "--key", key, "--timeout", "2")
+
+    def resident_mb() -> float:
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1000
+
+    assert server.client.get("/healthz").status_code == 200
+    before = resident_mb()
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(server.connect()) for _ in range(300)]
+        assert server.client.get("/healthz").status_code == 200
+        assert resident_mb() - before < 30  # 256 KiB each would be 75 MB
+        assert waiting[0].recv(1) == b""
 
 
 def make_certificate(folder):

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import json
 import socket
+import sys
 import threading
 import time
 
@@ -12,7 +13,7 @@ import pytest
 
 from runtime.serve.limits import DecodeBudget, Limits, UploadBudget
 from runtime.serve.problem_details import HttpProblem
-from tests.runtime.serve.conftest import encoded
+from tests.runtime.serve.conftest import encoded, started
 
 
 def head(length, path="/v1/classify"):
@@ -281,3 +282,41 @@ def test_uploads_beyond_the_memory_limit_get_503(serve_with):
     # Two uploads fit and time out (408), the others get 503.
     assert set(statuses) == {408, 503}
     assert server.client.post("/v1/classify", content=bytes(900_000)).status_code == 422
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_request_with_two_lengths_is_the_last_of_its_connection(server, order):
+    """Behind a proxy that obeys the other length, the rest would be a smuggled request."""
+    rest = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    body = b"0\r\n\r\n" + rest
+    lengths = [b"Content-Length: %d\r\n" % len(body), b"Transfer-Encoding: chunked\r\n"]
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\n"
+            + b"".join(lengths[order:] + lengths[:order])
+            + b"\r\n"
+            + body
+        )
+        assert read_all(connection).count(b"HTTP/1.1 ") == 1
+
+
+def test_second_request_with_two_lengths_closes_the_connection_too(server):
+    get = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    with server.connect() as connection:
+        connection.sendall(
+            get
+            + b"\r\n"
+            + get
+            + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            + get
+            + b"\r\n"
+        )
+        assert read_all(connection).count(b"HTTP/1.1 200") == 2
+
+
+def test_newcomer_is_served_beside_more_idle_connections_than_the_soft_limit(tmp_path):
+    command = f"ulimit -Sn 256; exec {sys.executable} -m runtime.serve --port 0"
+    with started(tmp_path, ["sh", "-c", command]) as server, contextlib.ExitStack() as stack:
+        for _ in range(400):
+            stack.enter_context(server.connect())
+        assert server.client.get("/healthz", timeout=5).status_code == 200

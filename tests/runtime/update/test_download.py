@@ -1,7 +1,10 @@
 """Downloads from a local HTTP server: complete, interrupted, stalled, too large, redirected."""
 
+import contextlib
 import io
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -82,15 +85,14 @@ def server(tmp_path):
 
 
 @pytest.fixture
-def fetched(server, tmp_path, monkeypatch):
+def fetched(server, monkeypatch):
     """Download the model while the server has these faults."""
     monkeypatch.setattr(download, "TIMEOUT_S", 1.0)
     monkeypatch.setattr(download.time, "sleep", lambda _: None)
 
     def attempt(*faults: str, path: str = "digits.tflite", limit: int = 1 << 20) -> bytes:
         server.faults[:] = faults
-        download.fetch(f"{server.url}/{path}", tmp_path / "fetched", limit)
-        return (tmp_path / "fetched").read_bytes()
+        return download.fetch(f"{server.url}/{path}", limit)
 
     return attempt
 
@@ -146,11 +148,10 @@ def test_redirect_to_an_invalid_url_gives_one_message(server, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_file_above_the_size_limit_is_rejected(fetched, tmp_path):
+def test_file_above_the_size_limit_is_rejected(fetched):
     for faults in ((), ("no length",)):
         with pytest.raises(EdgeError, match="larger than"):
             fetched(*faults, limit=100_000)
-        assert (tmp_path / "fetched").stat().st_size <= 100_000
 
 
 def test_missing_file_raises_not_found(fetched):
@@ -158,11 +159,11 @@ def test_missing_file_raises_not_found(fetched):
         fetched(path="other.tflite")
 
 
-def test_password_in_the_url_is_not_printed(tmp_path):
+def test_password_in_the_url_is_not_printed():
     with pytest.raises(
         EdgeError, match=r"cannot download http://127\.0\.0\.1:1/m\.tflite"
     ) as caught:
-        download.fetch("http://user:secret@127.0.0.1:1/m.tflite", tmp_path / "fetched", 100)
+        download.fetch("http://user:secret@127.0.0.1:1/m.tflite", 100)
     assert "secret" not in str(caught.value)
 
 
@@ -200,7 +201,8 @@ def target(tmp_path, url, server, key) -> Path:
 
 def is_unchanged(target: Path) -> bool:
     names = sorted(path.name for path in target.parent.iterdir())
-    return artifact.read(target).data == DATA and names == ["keys", "model.tflite"]
+    expected = ["keys", "model.tflite", "model.tflite.version"]
+    return artifact.read(target).data == DATA and names == expected
 
 
 def test_unsigned_download_is_rejected(server, tmp_path, key, url):
@@ -236,3 +238,73 @@ def test_login_page_instead_of_an_unsigned_model_is_rejected(server, url, target
     with pytest.raises(ArtifactError, match=r"is not a \.tflite model"):
         update(url, target, None, allow_unsigned=True)
     assert is_unchanged(target)
+
+
+def trickle_headers(client: socket.socket, end: threading.Event) -> None:
+    client.sendall(b"HTTP/1.1 200 OK\r\n")
+    while not end.wait(0.1):
+        client.sendall(b"X: y\r\n")
+
+
+def trickle_chunk_size(client: socket.socket, end: threading.Event) -> None:
+    client.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while not end.wait(0.1):
+        client.sendall(b"0")
+
+
+def trickle_body(client: socket.socket, end: threading.Event) -> None:
+    client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while not end.wait(0.1):
+        client.sendall(b"x")
+
+
+def send_endless_body(client: socket.socket, end: threading.Event) -> None:
+    client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while not end.is_set():
+        client.sendall(bytes(10_000))
+
+
+def redirect_for_ever(client: socket.socket, end: threading.Event) -> None:
+    port = client.getsockname()[1]
+    location = f"http://127.0.0.1:{port}/{os.urandom(4).hex()}"
+    client.sendall(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (trickle_headers, "timed out before the end of the response headers"),
+        (trickle_chunk_size, "the server is too slow"),
+        (trickle_body, "the server is too slow"),
+        (send_endless_body, "is larger than 1 MiB"),
+        (redirect_for_ever, "infinite loop"),
+    ],
+)
+def test_server_that_never_finishes_does_not_hold_the_update(monkeypatch, answer, message):
+    for name, seconds in (
+        ("HEADERS_TIMEOUT_S", 0.5),
+        ("_RATE_CHECK_AFTER_S", 0.5),
+        ("_RETRY_DELAY_S", 0.0),
+    ):
+        monkeypatch.setattr(download, name, seconds)
+    end = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=reply, args=(client,), daemon=True).start()
+
+    def reply(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            client.recv(4096)
+            answer(client, end)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/m.tflite"
+        with pytest.raises(EdgeError, match=message) as caught:
+            download.fetch(url, 1 << 20)
+        end.set()
+        listener.shutdown(socket.SHUT_RDWR)
+    assert str(caught.value).count(url) == 1

@@ -13,7 +13,7 @@ def seen_files_of_20_images(file):
     seen_files = SeenFiles(file)
     for number in range(20):
         seen_files.add(f"{number}.png", FileFingerprint(10, number, number + 1))
-    seen_files.save()
+    seen_files.save(0)
     return seen_files
 
 
@@ -24,7 +24,7 @@ def test_images_are_remembered_after_an_incomplete_line(tmp_path):
         incomplete.write(b'\n["20.png", 1')
     seen_files = SeenFiles(file)
     seen_files.add("21.png", FileFingerprint(10, 21, 22))
-    seen_files.save()
+    seen_files.save(0)
     seen_files = SeenFiles(file)
     assert seen_files.knows("21.png", FileFingerprint(10, 21, 22))
     assert seen_files.knows("0.png", FileFingerprint(10, 0, 99))
@@ -57,7 +57,7 @@ def test_file_and_memory_stay_small_while_images_are_overwritten(tmp_path):
     max_lines = 0
     for number in range(3 * _SLACK_ENTRIES):
         seen_files.add(f"{number % 3}.png", FileFingerprint(10, number, number + 1))
-        seen_files.save()
+        seen_files.save(0)
         seen_files.forget_gone()
         max_lines = max(max_lines, file.read_bytes().count(b"\n"))
     assert _SLACK_ENTRIES < max_lines <= _SLACK_ENTRIES + 6
@@ -78,7 +78,7 @@ def test_kill_at_any_moment_loses_no_saved_image(tmp_path):
         "files = seen_files.SeenFiles(Path(sys.argv[1]))\n"
         "for number in range(10**9):\n"
         "    files.add(f'{number % 3}.png', seen_files.FileFingerprint(10, number, number + 1))\n"
-        "    files.save()\n"
+        "    files.save(0)\n"
         "    print(number, flush=True)\n"
     )
     for attempt in range(5):
