@@ -7,13 +7,18 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import runtime
 from runtime import BackendUnavailable, Classifier
+from runtime.backends import ENGINES
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+PRETRAINED = Path(runtime.__file__).parent / "pretrained"
+INSTALLED = [engine for engine in ENGINES if engine.installed()]
 TIMEOUT_S = 60
 LARGE_BATCH = 300  # images; more than an engine takes in one call
 
@@ -36,13 +41,15 @@ def in_fork(work):
     return "hangs" if status == -signal.SIGALRM else status
 
 
-@pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
-def classifier(request, engine_and_path):
-    """A classifier that was used before the fork."""
-    engine, path = engine_and_path
-    if "int8" not in path.name:
-        pytest.skip("one model of each engine is enough")
-    opened = Classifier.load(path, backend=engine.name, threads=request.param)
+@pytest.fixture(
+    params=[(engine, threads) for engine in INSTALLED for threads in (1, 2)],
+    ids=lambda each: f"{each[0].name}-{each[1]}",
+)
+def classifier(request):
+    """A classifier that was used before the fork, with an int8 model and one or two threads."""
+    engine, threads = request.param
+    path = PRETRAINED / f"digits-int8{engine.suffix}"
+    opened = Classifier.load(path, backend=engine.name, threads=threads)
     opened.scores(np.zeros((LARGE_BATCH, 28, 28, 1), np.uint8))
     opened.read(page(opened))
     return opened
