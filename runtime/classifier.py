@@ -41,7 +41,8 @@ class Classifier:
     """Classifies images with an open artifact: a model file that contains its metadata (the spec).
 
     The class is safe to share between threads. In a process that `os.fork` or `multiprocessing`
-    makes, the first use opens the artifact again, because an engine does not survive a fork.
+    makes, the first use opens the artifact again, because an engine does not survive a fork. With
+    NumPy 1, whose OpenBLAS can hang after a fork, fork only while no other thread computes.
 
     Args:
         backend: an engine with an open artifact; `Classifier.load` opens a file instead.

@@ -63,7 +63,9 @@ def page(classifier):
 def use(classifier, expected):
     assert np.array_equal(classifier.scores(classifier.spec.golden.pixels), expected)
     classifier.scores(np.zeros((LARGE_BATCH, 28, 28, 1), np.uint8))
-    classifier.read(page(classifier))
+    # OpenBLAS in NumPy 1 hangs in a forked process if another thread was computing with it.
+    if int(np.__version__.split(".")[0]) >= 2:
+        classifier.read(page(classifier))
 
 
 def test_classifier_works_after_a_fork(classifier):
