@@ -13,13 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import EdgeError
-from train.evaluate import wilson_interval as wilson_interval
 
 Floats = npt.NDArray[np.floating]  # scores or timings
 Integers = npt.NDArray[np.int64]  # classes, or numbers of images
 
 # Half the width of the normal distribution's 95 % interval in standard deviations: 1.96.
 _Z95 = NormalDist().inv_cdf(0.975)
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share, as `train.evaluate.wilson_interval`.
+
+    Args:
+        successes: number of successes, 0 to `n`.
+        n: number of tries, at least 1.
+    """
+    from train import evaluate  # here, because a device that is measured over ssh lacks `train`
+
+    return evaluate.wilson_interval(successes, n)
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:

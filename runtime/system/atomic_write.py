@@ -8,7 +8,6 @@ A killed process leaves its temporary file or folder behind. The next write to t
 it. A temporary file that another process is still writing is locked, and is not deleted.
 """
 
-import glob
 import os
 import re
 import shutil
@@ -216,7 +215,8 @@ def atomic_folder(out: Path, ours: Collection[str], marks: Collection[str]) -> I
 def _restore_folder(target: Path) -> None:
     """Move an old folder back to `target` if a process was killed between its two renames."""
     if not target.exists() and not target.is_symlink():
-        for old in target.parent.glob(f".{glob.escape(target.name)}-old-*"):
+        prefix = f".{target.name}-old-"
+        for old in (each for each in target.parent.iterdir() if each.name.startswith(prefix)):
             old.rename(target)
             return
 

@@ -26,7 +26,7 @@ def locked(path: Path, remedy: str) -> Iterator[None]:
     """Hold the lock of a file within the block.
 
     The lock file `.NAME.lock` in the folder of `path` contains the process id of the holder. It is
-    deleted at the end of the block. If the file system does not support locks, or the lock file
+    deleted at the end of the block, and so is its folder if it is new and empty. If the file system does not support locks, or the lock file
     cannot be created, nothing is locked.
 
     Args:
@@ -38,6 +38,7 @@ def locked(path: Path, remedy: str) -> Iterator[None]:
     """
     target = Path(os.path.realpath(path))
     file = target.with_name(f".{target.name}.lock")
+    is_new_folder = not file.parent.exists()
     descriptor = _open_locked(file, path, remedy)
     try:
         yield
@@ -46,6 +47,9 @@ def locked(path: Path, remedy: str) -> Iterator[None]:
             with suppress(OSError):
                 file.unlink()  # before the lock is released, so that nobody else has locked it
             os.close(descriptor)
+        if is_new_folder:
+            with suppress(OSError):
+                file.parent.rmdir()  # fails unless the folder is empty
 
 
 def _open_locked(file: Path, path: Path, remedy: str) -> int | None:
