@@ -73,7 +73,7 @@ class MqttPublisher:
         self._acknowledged = 0  # number of acknowledged messages of both kinds
         self._dropped = 0  # number of dropped results
         # Reason for the missing connection; None while connected.
-        self._reason: str | None = "no connection yet"
+        self._reason: str | None = f"no connection yet{self._scheme_remedy()}"
         self._reported = False  # whether the reason was reported
         self._closing = False  # whether `close` was called
         self._lock = threading.Lock()
@@ -215,10 +215,14 @@ class MqttPublisher:
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: Any, _more: Any) -> None:
         if not self._closing:
-            remedy = ""
-            if self._scheme == "mqtt" and not self._was_connected:
-                remedy = "; if the broker expects TLS on this port, write mqtts://"
+            remedy = "" if self._was_connected else self._scheme_remedy()
             self._lost(f"connection lost ({code}){remedy}")
+
+    def _scheme_remedy(self) -> str:
+        """Return what to do if a broker without TLS does not answer; empty with TLS."""
+        if self._scheme == "mqtts":
+            return ""
+        return "; if the broker expects TLS on this port, write mqtts://"
 
     def _tls_remedy(self, error: BaseException | None) -> str:
         """Return what to do about an error of TLS; empty for other errors."""

@@ -26,8 +26,8 @@ def locked(path: Path, remedy: str) -> Iterator[None]:
     """Hold the lock of a file within the block.
 
     The lock file `.NAME.lock` in the folder of `path` contains the process id of the holder. It is
-    deleted at the end of the block, and so is its folder if it is new and empty. If the file system does not support locks, or the lock file
-    cannot be created, nothing is locked.
+    deleted at the end of the block, and so is its folder if it is new and empty. If the file
+    system does not support locks, or the lock file cannot be created, nothing is locked.
 
     Args:
         path: the file that the process writes; it need not exist. A symbolic link is followed.
