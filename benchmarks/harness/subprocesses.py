@@ -215,7 +215,7 @@ def _complete(
             try:
                 with interrupt.immediate():
                     output, errors = process.communicate(timeout=TIMEOUT_S)
-            except BaseException:  # including KeyboardInterrupt; raised again below
+            except BaseException:  # KeyboardInterrupt, too; it is raised again below
                 # Kill the process group even if the program has ended: its children may be running.
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)

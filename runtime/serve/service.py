@@ -266,7 +266,7 @@ def _limit_handshakes(seconds: float) -> None:
     """
     loop = asyncio.get_running_loop()
     create = functools.partial(loop.create_server, ssl_handshake_timeout=seconds)
-    loop.create_server = create  # type: ignore[method-assign]
+    loop.create_server = create  # type: ignore[method-assign]  # no option for it
     protocol: Any = sslproto.SSLProtocol
     if hasattr(protocol, "max_size"):  # Python 3.10 reserves nothing
         protocol.max_size = _TLS_BUFFER_BYTES

@@ -135,7 +135,7 @@ class Supervisor:
             with contextlib.suppress(OSError), connection.makefile("rb") as file:
                 message = wire.receive(file)
             self._model = _parse_ready(message)
-        except BaseException:  # includes KeyboardInterrupt
+        except BaseException:  # KeyboardInterrupt must end the worker, too; it is raised again
             connection.close()
             process.kill()
             process.wait()
