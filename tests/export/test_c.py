@@ -725,3 +725,9 @@ def test_exported_c_file_is_an_artifact(published, tmp_path):
     again = (tmp_path / "digits.c").read_bytes()
     write.export(published.path, tmp_path)
     assert (tmp_path / "digits.c").read_bytes() == again
+
+
+def test_published_c_file_is_the_export_of_the_published_model(published, tmp_path):
+    write.export(published.path, tmp_path)
+    current = (tmp_path / "digits.c").read_bytes()
+    assert (PRETRAINED / "digits-int8.c").read_bytes() == current, "run make publish"
