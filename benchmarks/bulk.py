@@ -64,7 +64,7 @@ class Timing:
     """The runs of one program.
 
     Attributes:
-        name: what the program does.
+        name: a description of the program, for the table.
         short: runs with few images, which take little more than the start of the program.
         long: runs with many images.
     """
