@@ -303,7 +303,7 @@ class Output:
             path = storage.join(self.folder, name)
             try:
                 with storage.open_parquet(path) as file:
-                    table = file.read(["accepted", "error"])
+                    table = file.read(["accepted", "error"], use_threads=False)
             except (ImageError, pyarrow.ArrowException, OSError) as error:
                 raise EdgeError(
                     f"{path}: cannot be read; if it is damaged, delete it and continue with "
@@ -352,7 +352,9 @@ class Listing:
             with storage.open_parquet(self.path) as file:
                 for number in range(file.num_row_groups):
                     if number not in done:
-                        columns = file.read_row_group(number, ["file", "row", "error"]).columns
+                        columns = file.read_row_group(
+                            number, ["file", "row", "error"], use_threads=False
+                        ).columns
                         lists = (column.to_pylist() for column in columns)
                         yield number, [Entry(*values) for values in zip(*lists, strict=True)]
         except (ImageError, pyarrow.ArrowException, OSError) as error:

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +68,17 @@ def start(*arguments: object, prefix: tuple[str, ...] = (), **options) -> subpro
     )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def start_bulk():
-    """Start the command with arguments."""
-    return start
+    """Start the command with arguments; end at the end of the test what still runs."""
+    with ExitStack() as running:
+
+        def run(*arguments: object, **options) -> subprocess.Popen[str]:
+            process = running.enter_context(start(*arguments, **options))
+            running.callback(process.kill)
+            return process
+
+        yield run
 
 
 @pytest.fixture(scope="session")

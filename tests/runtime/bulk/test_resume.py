@@ -5,10 +5,13 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[3]
 PART = ("--part-rows", 20)
 
 
@@ -258,6 +261,26 @@ def test_shards_that_start_together_agree_on_one_manifest(start_bulk, rows, fold
     assert sorted(name for name in os.listdir(out / "_bulk") if "manifest" in name) == [
         "manifest.json"
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc of Linux")
+def test_reading_the_output_starts_no_thread(finished):
+    """A thread of pyarrow that frees a Python file while Python ends aborts the process."""
+    script = f"""
+import os
+from runtime.bulk.output import Output
+from runtime.bulk.sources import Shard
+output, shard = Output({str(finished)!r}), Shard(1, 1)
+listing = output.listing(shard)
+before = len(os.listdir("/proc/self/task"))
+assert output.totals(None).rows == sum(len(entries) for _, entries in listing.parts(set()))
+assert listing.sizes(set())
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout == "0\n"
 
 
 def test_damaged_part_is_named_and_can_be_deleted(bulk, rows, folder, finished, expected, tmp_path):
