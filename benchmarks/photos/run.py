@@ -35,7 +35,7 @@ from runtime.classifier import Classifier
 from runtime.errors import DatasetError, ImageError
 from runtime.multi_digit.recognize import Recognition
 from runtime.prediction import Prediction
-from train.data.image_folder import visible_files, visible_subfolders
+from train.data.formats.image_folder import visible_files, visible_subfolders
 
 _COLUMNS = tuple(field.name for field in fields(Photo))  # required columns of manifest.csv
 # The end of error messages about missing columns or cells.

@@ -13,10 +13,12 @@ from PIL import Image
 
 from runtime.errors import DatasetError, printable
 from runtime.preprocess.mnist_format import to_mnist_format
-from train.data import download, idx_npz
+from train.data import download
+from train.data.convert import convert
+from train.data.formats import find
 from train.data.mnist import MNIST
 from train.data.splits import DataSet, Split, digest, stratified_split
-from train.data.validate import drop_duplicates
+from train.data.validate import assemble, drop_duplicates
 
 __all__ = ["DataSet", "Split", "cache_folder", "load", "sklearn_digits", "stratified_split"]
 
@@ -56,11 +58,11 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
     if source == EMBEDDED:
         return sklearn_digits()
     if source is not None:
-        return idx_npz.read(Path(source), as_is, TEST_SHARE)
+        return read(Path(source), as_is)
     folder = cache_folder()
     try:
         if any(folder.glob("*-ubyte*")):
-            cached = idx_npz.read(folder, as_is, TEST_SHARE)
+            cached = read(folder, as_is)
             if cached.name == MNIST:
                 return cached
             print(
@@ -70,7 +72,7 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
         print(f"{printable(str(error))}; downloading it again", file=sys.stderr)
     try:
         download.download(folder)
-        return idx_npz.read(folder, as_is, TEST_SHARE)
+        return read(folder, as_is)
     except DatasetError as error:
         print(
             f"MNIST cannot be downloaded: {printable(str(error))}\n"
@@ -78,6 +80,18 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
             file=sys.stderr,
         )
         return sklearn_digits()
+
+
+def read(path: Path, as_is: bool) -> DataSet:
+    """Read the data set at `path`, convert its images and check it.
+
+    Raises:
+        DatasetError: the data set is missing, damaged, or unsuitable for training.
+    """
+    raw = find.read(path)
+    train = convert(raw.train, as_is)
+    test = None if raw.test is None else convert(raw.test, as_is)
+    return assemble(raw.name, train, test, raw.labels, TEST_SHARE)
 
 
 def folder_of(source: str | os.PathLike[str] | None) -> Path:

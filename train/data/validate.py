@@ -1,8 +1,8 @@
 """Validates labeled images after they were read, and assembles them into a `DataSet`.
 
-The readers `train.data.idx_npz` and `train.data.image_folder` call `assemble`, which checks the
-number and names of the classes and the number of images per class. It removes duplicates from a
-data set that is not divided into training and test images.
+`train.data.load` calls `assemble`, which checks the number and names of the classes and the number
+of images per class. It removes duplicates from a data set that is not divided into training and
+test images.
 """
 
 import math
