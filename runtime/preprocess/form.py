@@ -32,6 +32,11 @@ class Form:
         """Height and width in pixels."""
         return self.shape[:2]
 
+    @property
+    def array_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of a uint8 array that is used as pixels unchanged: (28, 28), (28, 28, 1)."""
+        return (self.shape[:2], self.shape) if self.shape[2] == 1 else (self.shape,)
+
     def __str__(self) -> str:
         """Describe the form for people, such as `32x20 color (photo)`."""
         height, width, channels = self.shape

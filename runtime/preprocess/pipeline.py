@@ -226,16 +226,10 @@ def _given_pixels(image: ImageSource, form: Form) -> Pixels | None:
     if (
         isinstance(image, np.ndarray)
         and image.dtype == np.uint8
-        and image.shape in _given_shapes(form)
+        and image.shape in form.array_shapes
     ):
         return image.reshape(form.shape)
     return None
-
-
-def _given_shapes(form: Form) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of arrays that are pixels already: (28, 28) or (28, 28, 1) for MNIST's."""
-    shape = form.shape
-    return (shape[:2], shape) if shape[2] == 1 else (shape,)
 
 
 def stack_pixels(images: Sequence[ImageSource], form: Form = MNIST_FORM) -> Pixels | None:
@@ -252,7 +246,7 @@ def stack_pixels(images: Sequence[ImageSource], form: Form = MNIST_FORM) -> Pixe
     if set(map(type, images)) != {np.ndarray}:
         return None
     arrays = cast("Sequence[Pixels]", images)
-    if arrays[0].shape not in _given_shapes(form):
+    if arrays[0].shape not in form.array_shapes:
         return None
     # `len` checks the first axis; `concatenate` checks the other axes and the dtypes. A check in
     # Python of each array would take much longer.
