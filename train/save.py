@@ -6,6 +6,7 @@ The spec has the class names, the metrics and golden outputs. The same network g
 
 import io
 import json
+import math
 import platform
 import re
 import zipfile
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 # Number of golden inputs: images that an artifact contains with their scores. The runtime's
 # self-test compares an engine's scores with these.
 GOLDEN_INPUTS = 8
+MAX_GOLDEN_BYTES = 400_000  # of the golden inputs of a model of large images
 # Time stamp of all files in the `.keras` archive, constant to make the bytes reproducible. It is
 # the earliest time of the zip format, as (year, month, day, hour, minute, second).
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -92,24 +94,36 @@ def save(
 def golden_inputs(form: Form = MNIST_FORM) -> npt.NDArray[np.uint8]:
     """Return the golden inputs of every artifact of a form, uint8 (8, *form.shape).
 
-    The golden inputs are the first test image of each digit from 0 to 7 in scikit-learn's digits;
-    in color, on backgrounds of different colors. They are not the user's images, because an
-    artifact may be given to others.
+    The golden inputs are the first test image of each digit from 0 to 7 in scikit-learn's digits,
+    also for other classes: the user's images are not given away with an artifact.
 
     Raises:
         DatasetError: scikit-learn is not installed.
     """
     test = sklearn_digits().test
     first = [int(np.argmax(test.labels == digit)) for digit in range(GOLDEN_INPUTS)]
-    pixels = test.pixels[first]
+    return digits_in_form(test.pixels[first], form)
+
+
+def digits_in_form(digits: npt.NDArray[np.uint8], form: Form) -> npt.NDArray[np.uint8]:
+    """Convert golden inputs to another form: in color, on papers of different colors.
+
+    Args:
+        digits: uint8 (N, 28, 28, 1) in MNIST's form.
+        form: the form of the result.
+
+    Returns:
+        uint8 (N, *form.shape); fewer if they would exceed MAX_GOLDEN_BYTES, but at least two.
+    """
     if form == MNIST_FORM:
-        return pixels
+        return digits
+    digits = digits[: max(2, MAX_GOLDEN_BYTES // math.prod(form.shape))]
     if form.name == INK:
-        return np.stack([to_ink_format(image[:, :, 0], form.size) for image in pixels])
-    # The background of image n is bright in the channels of the bits of n.
-    bright = (np.arange(GOLDEN_INPUTS)[:, None] >> np.arange(3)) & 1
+        return np.stack([to_ink_format(image[:, :, 0], form.size) for image in digits])
+    # The paper of image n is bright in the channels of the bits of n.
+    bright = (np.arange(len(digits))[:, None] >> np.arange(3)) & 1
     paper = np.array([40, 200])[bright][:, None, None, :]
-    photos = np.rint(paper + pixels / 255 * (255 - 2 * paper)).astype(np.uint8)
+    photos = np.rint(paper + digits / 255 * (255 - 2 * paper)).astype(np.uint8)
     return np.stack([to_pixels(photo, form=form) for photo in photos])
 
 
