@@ -325,6 +325,14 @@ def test_work_of_a_page_of_noise_is_limited() -> None:
     assert 1000 < pieces < 4000
 
 
+def test_large_page_is_not_taken_for_one_line() -> None:
+    """The memory of the whole picture as one line would exceed the limit of 260 MB."""
+    small = np.full((60, 200), 230, np.uint8)
+    small[10:50, 40:48] = 20
+    assert crop_whole(small) is not None
+    assert crop_whole(np.kron(small, np.ones((20, 20), np.uint8))) is None
+
+
 def test_page_is_read_although_it_has_too_much_ink_if_it_is_turned() -> None:
     rows, columns = np.arange(1000)[:, None], np.arange(1000)
     ink = (rows % 9 < 5) & (columns % 12 < 6)
