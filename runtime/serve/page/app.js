@@ -18,6 +18,7 @@ const MAX_ANSWER_REM = 9; // font size of the answer; long or multi-line answers
 let engine = null;
 let pending = null; // the newest request; it replaces older ones that were not sent
 let busy = false; // whether a request is being processed
+let answered = null; // the canvas whose answer is shown, and whether it is a drawing
 let announcement = 0; // timer of the next announcement
 let pictures = null; // the camera and its controls; null on the static site, which reads drawings only
 
@@ -35,6 +36,14 @@ $("switch")?.addEventListener("click", () => {
   document.querySelector("[name=mode][value=number]").checked = true;
   onMode();
   pad.canvas.focus();
+});
+$("keep")?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  keep();
+});
+$("true-label")?.addEventListener("change", () => {
+  $("keep-button").disabled = false;
+  showKept(text("keep.help", { folder: engine.model.collects_in }));
 });
 $("maps").addEventListener("toggle", () => {
   if ($("maps").open) requestAgain();
@@ -84,6 +93,7 @@ function showModel() {
   $("scores").replaceChildren(...labels.map(scoreRow));
   $("scores").classList.toggle("many", isLong);
   $("scores").classList.toggle("own", !isDigits && !isLong);
+  $("true-label")?.replaceChildren(...labels.map((label) => new Option(label, label)));
   showHint();
   showFacts();
 }
@@ -205,6 +215,36 @@ function showAnswer(result, { canvas, isDrawing, unfinished }) {
   if (!isDrawing) pad.showPicture(canvas, [{ box, text: accepted ? label : "?" }]);
   const spoken = accepted ? text("sure.spoken", { label, percent: percent(confidence) }) : text("rejected");
   announceLater(spoken, unfinished);
+  if (engine.model.collects_in) showKeep(label, { canvas, isDrawing });
+}
+
+// Offer to keep what was classified, with its true label.
+function showKeep(label, shown) {
+  answered = shown;
+  $("true-label").value = label;
+  $("keep-button").disabled = false;
+  showKept(text("keep.help", { folder: engine.model.collects_in }));
+  $("keep").hidden = false;
+}
+
+function showKept(message) {
+  $("kept").textContent = message;
+}
+
+// Have the server keep the picture on the pad with the chosen label.
+async function keep() {
+  const { canvas, isDrawing } = answered;
+  const label = $("true-label").value;
+  $("keep-button").disabled = true; // a second click would keep the same again
+  try {
+    const kept = await engine.keep(isDrawing ? pad.digit() : canvas, isDrawing, label);
+    showProblem("");
+    showKept(text("kept", { label: kept.label, folder: engine.model.collects_in, count: kept.images }));
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    $("keep-button").disabled = false;
+    showProblem(error.message);
+  }
 }
 
 // Show the answer to a request for a number.
@@ -279,6 +319,7 @@ function showNothing(message) {
 function showText(shown, accepted) {
   $("result").classList.remove("free");
   if ($("suggestion")) $("suggestion").hidden = true;
+  if ($("keep")) $("keep").hidden = true;
   const lines = shown.split("\n");
   const longest = Math.max(...lines.map((line) => line.length));
   $("answer").textContent = shown;
