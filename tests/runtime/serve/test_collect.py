@@ -126,14 +126,13 @@ def test_full_disk_is_an_error_without_a_part_of_a_file(folder, monkeypatch, cap
     assert len(files(folder)) == 1
 
 
-def test_page_keeps_a_drawing_with_the_corrected_label(collecting, folder, opened, draw, shows):
+def test_page_keeps_a_drawing_with_the_corrected_label(collecting, folder, opened, draw, shows, faults):
     with opened(collecting.url) as page:
-        assert page.locator("#keep").is_hidden()
+        assert "“labeled”" in page.locator("#kept").inner_text()
+        assert page.locator("#keep-button").is_disabled()
         draw(page, SEVEN)
         shows(page, "7")
-        page.locator("#keep").wait_for()
         assert page.locator("#true-label").input_value() == "7"
-        assert "“labeled”" in page.locator("#kept").inner_text()
         assert files(folder) == []
         page.select_option("#true-label", "1")
         page.click("#keep-button")
@@ -143,7 +142,8 @@ def test_page_keeps_a_drawing_with_the_corrected_label(collecting, folder, opene
         page.click("#keep-button")
         page.get_by_text("Kept as 7. The folder “labeled” has 1 picture.").wait_for()
         page.click("#clear")
-        assert page.locator("#keep").is_hidden()
+        assert page.locator("#keep-button").is_disabled()
+        assert not faults(page)
     assert [name.split("/")[0] for name in files(folder)] == ["7"]
 
 
