@@ -84,7 +84,8 @@ class Recipe:
         cooldown_strength: factor of `distortion` in the epochs of `cooldown`, from 0 to 1.
 
         drawn_share: share of each batch that is drawn: digits in forms of other countries, and
-            negatives. It applies to models of the ten digits only.
+            negatives. It applies to models of the ten digits; of photographs, it is the share of
+            negatives made from the training images. It does not apply to other ink.
         lighting: the variation of the light of photographs. It does not apply to ink.
 
     Amounts in pixels are for images whose shorter side is 28 pixels, and grow with that side.
@@ -212,6 +213,7 @@ PHOTO = Recipe(  # of all other forms than 28x28 ink, if none of the above is se
     corruption=Corruption(share=0.3, noise=0.06, blur_px=1.2),
     early_corruption=Corruption(share=0.3, noise=0.06, blur_px=1.2),
     lighting=Lighting(brightness=0.2, contrast=0.4, tint=0.1),
+    drawn_share=0.2,
 )
 
 
