@@ -44,7 +44,7 @@ from train.event_log import EventLog
 from train.fit import Training, fit
 from train.model import Network
 from train.negatives import DIGITS
-from train.photo_negatives import photo_negatives
+from train.photos.negatives import photo_negatives
 from train.recipe import Recipe
 from train.rejection import fit_rejection_model, lower_threshold
 from train.save import save, versions

@@ -5,7 +5,7 @@ import pytest
 
 from train.data.pool import NOT_A_CLASS
 from train.data.splits import Split
-from train.photo_negatives import photo_negatives
+from train.photos.negatives import photo_negatives
 
 
 @pytest.mark.parametrize("shape", [(16, 17, 1), (32, 20, 3), (33, 96, 3)])
