@@ -76,14 +76,21 @@ class NumberOptions:
             yield
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--read` and the options that need it, except those of `add_sensor_arguments`."""
+def add_arguments(
+    parser: argparse.ArgumentParser, read: str = "read numbers in place of one digit"
+) -> None:
+    """Add `--read` and the options that need it, except those of `add_sensor_arguments`.
+
+    Args:
+        parser: gets the options.
+        read: the help of `--read`.
+    """
     group = parser.add_argument_group(
         "numbers",
         "With --read, a number of several digits is read, as `digit-edge read` does. A number that "
         "is not certain is published as rejected.",
     )
-    group.add_argument("--read", action="store_true", help="read numbers in place of one digit")
+    group.add_argument("--read", action="store_true", help=read)
     group.add_argument(
         "--region",
         action="append",

@@ -12,6 +12,8 @@ from runtime.cli.model_note import report_unused_model
 from runtime.cli.options import add_model_arguments
 from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError
+from runtime.numbers import options as number_options
+from runtime.numbers.options import NumberOptions
 from runtime.serve.access_options import TOKEN_VARIABLE, access_options, add_access_arguments
 from runtime.serve.addresses import parse_port
 
@@ -21,7 +23,8 @@ Open the printed address in a browser. Draw with mouse, finger, pen or keyboard,
 photograph, or use the camera.
 
 Programs call the API: curl -F image=@photo.jpg http://127.0.0.1:8080/v1/classify (or /v1/read for
-a number). Clients of the Open Inference Protocol, such as tritonclient, use /v2.
+the digits of a page, /v1/numbers for the checked number of each region). Clients of the Open
+Inference Protocol, such as tritonclient, use /v2.
 /openapi.json describes the API, /metrics is for Prometheus, /healthz is the health check.
 
 If other machines can connect (--host 0.0.0.0), every client needs a token of at least 16
@@ -55,7 +58,17 @@ def main(argv: list[str] | None = None) -> int:
         certificate = Certificate(arguments.certificate, arguments.key)
     report_unused_model(arguments.model, arguments.backend)
     model = ModelOptions(arguments.model, arguments.backend, arguments.threads, arguments.device)
-    serve(model, arguments.host, arguments.port, limits, arguments.access, certificate)
+    numbers: NumberOptions | None = arguments.numbers
+    with (numbers or NumberOptions()).locked():
+        serve(
+            model,
+            arguments.host,
+            arguments.port,
+            limits,
+            arguments.access,
+            certificate,
+            numbers,
+        )
     return 0
 
 
@@ -88,6 +101,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     access.add_argument(
         "--key", metavar="FILE", help="the private key, if the certificate file has none"
     )
+    number_options.add_arguments(
+        parser, "the page reads numbers at first, and /v1/numbers uses the following options"
+    )
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--max-body",
@@ -115,6 +131,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     if arguments.key is not None and arguments.certificate is None:
         parser.error("--key needs --certificate")
     arguments.access = access_options(parser, arguments)
+    arguments.numbers = number_options.parse(parser, arguments, "serve")
     return arguments
 
 

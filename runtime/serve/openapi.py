@@ -123,6 +123,15 @@ OPERATIONS = (  # all operations of the API
         takes_image=True,
     ),
     Operation(
+        "POST",
+        "/v1/numbers",
+        "numbers",
+        "Read the number in each region of an image, and compare it with the last one",
+        bodies.Numbers,
+        _IMAGE_PROBLEMS,
+        takes_image=True,
+    ),
+    Operation(
         "GET",
         "/v1/model",
         "model",

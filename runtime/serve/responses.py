@@ -4,6 +4,7 @@
 """
 
 import base64
+import threading
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 from runtime.backends.feature_maps import Maps
 from runtime.classifier import Classifier
 from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.numbers.read_regions import NumberReader
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import decode
 from runtime.preprocess.mnist_format import to_mnist_format
@@ -151,12 +153,47 @@ def read(classifier: Classifier, image: bytes) -> WorkerBody:
     return WorkerBody(bodies.encode(body), counted)
 
 
-def describe(classifier: Classifier, limits: Limits) -> bodies.ModelDescription:
+def numbers(
+    classifier: Classifier, image: bytes, reader: NumberReader, checking: threading.Lock
+) -> WorkerBody:
+    """Read the number in each region, and compare it with the last one.
+
+    Args:
+        classifier: the open model.
+        image: the bytes of an image file.
+        reader: knows the regions and the last values.
+        checking: the lock of the last values.
+
+    Returns:
+        The body of the response to POST /v1/numbers, and all digits.
+
+    Raises:
+        ImageError: the image cannot be decoded, or a region is not inside it.
+    """
+    start = time.perf_counter()
+    readings = reader.read(classifier, image)
+    with checking:
+        records = [reader.record(reader.check(reading)) for reading in readings]
+        reader.last_values.stage()
+        reader.last_values.save()
+    body = bodies.Numbers(
+        numbers=[bodies.Number(**record) for record in records],
+        total_ms=_milliseconds(time.perf_counter() - start),
+        model=_model_body(classifier),
+    )
+    digits = [digit for reading in readings for digit in reading.recognition.digits]
+    return WorkerBody(bodies.encode(body), [_counted(digit.prediction, None) for digit in digits])
+
+
+def describe(
+    classifier: Classifier, limits: Limits, reads_numbers: bool
+) -> bodies.ModelDescription:
     """Return the body of the response to GET /v1/model.
 
     Args:
         classifier: the open model.
         limits: the limits on images that the body states.
+        reads_numbers: whether the server was started with `--read`.
     """
     spec = classifier.spec
     return bodies.ModelDescription(
@@ -169,6 +206,7 @@ def describe(classifier: Classifier, limits: Limits) -> bodies.ModelDescription:
         provenance=dict(spec.provenance),
         max_body_bytes=limits.body_bytes,
         max_pixels=limits.pixels,
+        reads_numbers=reads_numbers,
     )
 
 
