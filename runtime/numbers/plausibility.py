@@ -97,7 +97,7 @@ class PlausibilityCheck:
         self, last_values: LastValues, monotone: bool = False, max_step: float | None = None
     ) -> None:
         self.last_values, self._monotone = last_values, monotone
-        self._max_step = None if max_step is None else Decimal(repr(max_step))
+        self._max_step = None if max_step is None else Decimal(repr(max_step)).normalize()
 
     def violation(self, region: str, value: Decimal) -> str | None:
         """Return why a value is implausible; None if it is plausible."""

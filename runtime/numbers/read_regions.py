@@ -26,6 +26,10 @@ MAX_DIGITS = 15  # of a value; more are not exact in the floating-point numbers 
 _MAX_SIDE_PX = 4096  # a larger image is scaled down before its regions are cut out
 
 
+class RegionError(ImageError):
+    """A region is not inside an image, which is intact."""
+
+
 @dataclass(frozen=True)
 class NumberReading:
     """What was read in a region.
@@ -93,7 +97,8 @@ class NumberReader:
             image: see `Classifier.classify`.
 
         Raises:
-            ImageError: the image cannot be read, or a region is not inside the image.
+            ImageError: the image cannot be read.
+            RegionError: a region is not inside the image.
         """
         if self._options.regions:
             return [
@@ -192,7 +197,8 @@ def cut(
         (height, width, 3) RGB. A large image is scaled down before.
 
     Raises:
-        ImageError: the image cannot be decoded, or a region is not inside the image.
+        ImageError: the image cannot be decoded.
+        RegionError: a region is not inside the image.
     """
     decoded = decode_color(image, longest=_MAX_SIDE_PX)
     width, height = decoded.size
@@ -203,7 +209,7 @@ def cut(
         try:
             box = region.box(width, height)
         except EdgeError as error:
-            raise ImageError(f"{name}{error}") from error
+            raise RegionError(f"{name}{error}") from error
         left, top = int(box[0] * x), int(box[1] * y)
         right, bottom = max(round(box[2] * x), left + 1), max(round(box[3] * y), top + 1)
         parts.append((region, box, decoded.rgb[top:bottom, left:right]))

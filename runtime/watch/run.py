@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 
 from runtime.classifier import Classifier
 from runtime.errors import EdgeError, ImageError, printable, report
-from runtime.numbers.read_regions import NumberReader
+from runtime.numbers.read_regions import NumberReader, RegionError
 from runtime.outputs import records, sinks
 from runtime.outputs.records import Record
 from runtime.reload import ReloadingClassifier
@@ -124,7 +124,7 @@ def _read(
         found, backend = reader.run(lambda c: (_records(image.path, c, numbers), c.backend.name))
     except ImageError as error:
         kills.end(name, image.fingerprint)
-        if not image.last:
+        if not image.last and not isinstance(error, RegionError):
             return None
         return [{"image": image.path, "error": str(error), "time": now}]
     except KeyboardInterrupt:
