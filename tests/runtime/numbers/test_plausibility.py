@@ -79,7 +79,8 @@ def test_only_values_of_delivered_results_are_saved(tmp_path):
     [
         b"", b"{", b"[]", b'"a"', b'{"main": "12"}', b'{"main": null}', b'{"main": -1}',
         b'{"main": NaN}', b'{"main": Infinity}', b'{"main": 1e999999999}',
-        b'{"main": 1e-999999999}', b'{"main": true}', b'{"main": {}}', b"\xff\xfe", b"[" * 100_000, b"\0" * 100,
+        b'{"main": 1e-999999999}', b'{"main": true}', b'{"main": {}}', b"\xff\xfe",
+        b"[" * 100_000, b"\0" * 100,
         b'{"main": 12' + b"0" * 200 + b"}",
     ],
 )  # fmt: skip
