@@ -34,6 +34,7 @@ class NumberOptions:
 
     Attributes:
         regions: where the numbers are; none for the whole image.
+        join: whether each region has one digit of the same number, which the model classifies.
         digits: number of digits of each number; None for any.
         decimals: number of digits behind the decimal point, which is not read.
         monotone: whether a number below the last one is rejected.
@@ -44,6 +45,7 @@ class NumberOptions:
     """
 
     regions: tuple[Region, ...] = ()
+    join: bool = False
     digits: int | None = None
     decimals: int = 0
     monotone: bool = False
@@ -53,7 +55,9 @@ class NumberOptions:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the regions."""
+        """The names of the numbers."""
+        if self.join:
+            return (WHOLE_IMAGE,)
         return tuple(region.name for region in self.regions) or (WHOLE_IMAGE,)
 
     @classmethod
@@ -100,6 +104,12 @@ def add_arguments(
         help="the place of a number, in pixels, or in percent of the image: 10%%,20%%,50%%,15%%. "
         f"May be repeated, up to {MAX_REGIONS} times; each is a number of its own "
         "(default: the whole image)",
+    )
+    group.add_argument(
+        "--join",
+        action="store_true",
+        help="each region is one digit, such as a wheel of a meter, which the model classifies; "
+        "all of them, in this order, are one number",
     )
     group.add_argument(
         "--digits",
@@ -173,6 +183,7 @@ def parse(
     if not arguments.read:
         named = {
             "--region": arguments.region,
+            "--join": arguments.join,
             "--digits": arguments.digits is not None,
             "--decimals": arguments.decimals,
             "--monotone": arguments.monotone,
@@ -183,6 +194,8 @@ def parse(
         if used:
             parser.error(f"{used[0]} is for numbers: pass --read too")
         return None
+    if arguments.join and not arguments.region:
+        parser.error("--join needs the place of each digit: pass --region for each")
     checks = arguments.monotone or arguments.max_step is not None
     last_values = arguments.last_values
     if last_values is None and checks:
@@ -190,6 +203,7 @@ def parse(
     regions = name_regions(arguments.region)
     return NumberOptions(
         regions=regions,
+        join=arguments.join,
         digits=arguments.digits,
         decimals=arguments.decimals,
         monotone=arguments.monotone,

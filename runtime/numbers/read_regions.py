@@ -4,6 +4,7 @@
 compares the number with the last value, and `record` for their outputs.
 """
 
+import math
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from runtime.classifier import Classifier
 from runtime.errors import EdgeError, ImageError, plural
-from runtime.multi_digit.recognize import Recognition
+from runtime.multi_digit.recognize import UNKNOWN, Digit, Recognition
 from runtime.numbers.options import NumberOptions
 from runtime.numbers.plausibility import LastValues, PlausibilityCheck
 from runtime.numbers.regions import WHOLE_IMAGE, Region
@@ -100,6 +101,8 @@ class NumberReader:
             ImageError: the image cannot be read.
             RegionError: a region is not inside the image.
         """
+        if self._options.join:
+            return [self._join(classifier, image)]
         if self._options.regions:
             return [
                 self._read_part(classifier, region.name, box, part)
@@ -139,6 +142,20 @@ class NumberReader:
             "reason": reading.reason,
             "last_value": self._json(self.last_values.get(reading.region)),
         }
+
+    def _join(self, classifier: Classifier, image: ImageSource) -> NumberReading:
+        """Classify the digit in each region; a wheel between two digits is an uncertain place."""
+        digits = []
+        for order, (_, box, part) in enumerate(cut(image, self._options.regions)):
+            prediction = classifier.classify(part)
+            if not (_is_number(prediction.label) and len(prediction.label) == 1):
+                prediction = replace(prediction, accepted=False)
+            digits.append(Digit(box, prediction, 0, order))
+        predictions = [digit.prediction for digit in digits]
+        text = "".join(each.label if each.accepted else UNKNOWN for each in predictions)
+        confidence = math.prod(each.confidence for each in predictions)
+        recognition = Recognition((text,), tuple(digits), (confidence,))
+        return self._reading(WHOLE_IMAGE, None, recognition)
 
     def _read_part(
         self, classifier: Classifier, region: str, box: Box | None, part: npt.NDArray[np.uint8]

@@ -105,8 +105,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's arguments."""
     parser = CommandParser(
         "digit-edge watch",
-        "Classify each image that arrives in a folder or below it, or read its numbers (--read), "
-        "once, and print a JSON object for each. Images may be written slowly or renamed into "
+        "Classify each image that arrives in a folder or below it, once, and print a JSON object "
+        "for each. With --read, read its numbers. Images may be written slowly or renamed into "
         "place.",
         {0: "ended by SIGTERM", 2: "bad usage, or the folder or the model cannot be read"},
         "Hidden files, and files without an image's suffix (like .part), are ignored.",

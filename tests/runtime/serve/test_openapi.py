@@ -38,6 +38,7 @@ OPERATIONS = [
     ("POST", "/v1/classify"),
     ("POST", "/v1/feature-maps"),
     ("POST", "/v1/read"),
+    ("POST", "/v1/numbers"),
     ("GET", "/v1/model"),
     ("GET", "/v2"),
     ("GET", "/v2/health/live"),
