@@ -1,4 +1,4 @@
-"""Classify each image that arrives in a folder, or read its numbers, once.
+"""Classify or read each image that arrives in a folder, once.
 
 This module parses the arguments and opens the folder, the model and the outputs;
 `runtime.watch.run` contains the main loop.
