@@ -129,6 +129,8 @@ def _load(file: Path) -> dict[str, Decimal]:
         EdgeError: the file cannot be read, or has another form.
     """
     try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise OSError(0, "it is not a file")
         with file.open("rb") as opened:
             data = opened.read(_MAX_FILE_BYTES)
     except FileNotFoundError:
