@@ -19,12 +19,13 @@ from runtime.multi_digit.recognize import UNKNOWN, Digit, Recognition
 from runtime.numbers.options import NumberOptions
 from runtime.numbers.plausibility import LastValues, PlausibilityCheck
 from runtime.numbers.regions import WHOLE_IMAGE, Region
-from runtime.preprocess.decode import ImageSource, decode_color, describe
+from runtime.preprocess.decode import ImageSource, decode_parts, describe
 from runtime.preprocess.segment import Box
 
 NO_DIGITS = "no digits"  # the reason to reject a region without digits
 MAX_DIGITS = 15  # of a value; more are not exact in the floating-point numbers of many programs
-_MAX_SIDE_PX = 4096  # a larger image is scaled down before its regions are cut out
+_MAX_IMAGE_SIDE_PX = 4096  # a larger JPEG is scaled down while it is decoded
+_MAX_REGION_SIDE_PX = 2048  # a larger region is scaled down
 
 
 class RegionError(ImageError):
@@ -211,26 +212,26 @@ def cut(
 
     Returns:
         For each region: the region, its box in pixels of the upright image, and its pixels, uint8
-        (height, width, 3) RGB. A large image is scaled down before.
+        (height, width, 3) RGB; scaled down if it is large.
 
     Raises:
         ImageError: the image cannot be decoded.
         RegionError: a region is not inside the image.
     """
-    decoded = decode_color(image, longest=_MAX_SIDE_PX)
-    width, height = decoded.size
-    x, y = decoded.rgb.shape[1] / width, decoded.rgb.shape[0] / height
     name = "" if isinstance(image, np.ndarray) else f"{describe(image)}: "
-    parts = []
-    for region in regions:
+    found: list[Box] = []
+
+    def boxes(width: int, height: int) -> list[Box]:
         try:
-            box = region.box(width, height)
+            found.extend(region.box(width, height) for region in regions)
         except EdgeError as error:
             raise RegionError(f"{name}{error}") from error
-        left, top = int(box[0] * x), int(box[1] * y)
-        right, bottom = max(round(box[2] * x), left + 1), max(round(box[3] * y), top + 1)
-        parts.append((region, box, decoded.rgb[top:bottom, left:right]))
-    return parts
+        return found
+
+    # A frame of a camera is not scaled, so that the boxes of its digits fit its preview.
+    longest_part = _MAX_IMAGE_SIDE_PX if isinstance(image, np.ndarray) else _MAX_REGION_SIDE_PX
+    parts = decode_parts(image, boxes, longest=_MAX_IMAGE_SIDE_PX, longest_part=longest_part)
+    return list(zip(regions, found, parts, strict=True))
 
 
 def _with(reading: NumberReading, reason: str | None) -> NumberReading:

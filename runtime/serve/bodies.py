@@ -66,7 +66,7 @@ class ModelDescription(Model):
     provenance: dict[str, str]
     max_body_bytes: int
     max_pixels: int
-    reads_numbers: bool
+    reads_numbers: bool = False
 
 
 @dataclass(frozen=True)
