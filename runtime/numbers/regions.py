@@ -13,8 +13,8 @@ from runtime.errors import EdgeError
 WHOLE_IMAGE = "number"  # name of the only region if there is no option --region
 MAX_REGIONS = 32  # each takes as long to read as a small image
 
-# A name is a level of an MQTT topic, and an argument of commands.
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+# A name is a level of an MQTT topic, and an argument of commands that must not be an option.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,39}")
 _RESERVED = ("availability", "error")  # other topics below the one that the user chose
 _MAX_SIDE_PX = 65_535  # of an image that can be decoded
 _FORM = "[NAME=]X,Y,W,H, in pixels or, with % behind each of them, in percent"
@@ -79,7 +79,8 @@ def parse_region(text: str) -> Region:
     name, separator, place = text.rpartition("=")
     if separator and not _NAME.fullmatch(name):
         raise argparse.ArgumentTypeError(
-            f"{text!r}: the name is not 1 to 40 letters, digits, _ and - (without accents)"
+            f"{text!r}: the name is not 1 to 40 letters without accents, digits, _ and -, or it "
+            "begins with -"
         )
     if name in _RESERVED:
         raise argparse.ArgumentTypeError(f"{text!r}: {name} is a topic of MQTT; use another name")
