@@ -66,7 +66,7 @@ class NumberReading:
 class NumberReader:
     """Reads the number in each region, and compares it with the last one.
 
-    Not safe to share between threads.
+    Several threads may call `read` at once, but not the other methods.
 
     Args:
         options: the options of the command line.
