@@ -5,6 +5,7 @@ or reads the frames.
 """
 
 import argparse
+import os
 import sys
 
 from runtime.camera.debounce import Debouncer
@@ -134,8 +135,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     if arguments.read and arguments.roi is not None:
         parser.error("--roi is for one digit: with --read, pass --region in its place")
     needs_one = bool(arguments.on_number or arguments.mqtt_discovery)
-    source = f"camera {arguments.source or 0}"
-    arguments.numbers = number_options.parse(parser, arguments, source, needs_one)
+    source = arguments.source or "0"
+    name = os.path.realpath(source) if os.path.exists(source) else source
+    arguments.numbers = number_options.parse(parser, arguments, f"camera {name}", needs_one)
     arguments.sensors = number_options.parse_sensors(parser, arguments, arguments.numbers)
     return arguments
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import EdgeError, report
 from runtime.numbers.regions import MAX_REGIONS, WHOLE_IMAGE, Region, name_regions, parse_region
 from runtime.outputs.home_assistant import (
     DEVICE_CLASSES,
@@ -238,24 +237,11 @@ def parse_sensors(
     return number_sensors(numbers.names, *options, numbers.monotone, numbers.decimals)
 
 
-def _default_file(source: str) -> str | None:
-    """Return the default file with the last values; report a folder that cannot be used."""
+def _default_file(source: str) -> str:
+    """Return the default path of the file with the last values."""
     from hashlib import sha256
 
-    folder = state_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(13, "Permission denied")
-    except OSError as error:
-        report(
-            EdgeError(
-                f"cannot keep the last numbers in {folder}: {error.strerror}; after a restart, any "
-                "number is accepted. Pass a file with --last-values"
-            )
-        )
-        return None
-    return str(folder / f"numbers-{sha256(os.fsencode(source)).hexdigest()[:16]}.json")
+    return str(state_folder() / f"numbers-{sha256(os.fsencode(source)).hexdigest()[:16]}.json")
 
 
 def _count(least: int) -> Callable[[str], int]:

@@ -95,9 +95,8 @@ def main(argv: list[str] | None = None) -> int:
                         numbers,
                     )
             finally:
-                save(
-                    seen_files, numbers, out.delivered
-                )  # closing the outputs delivered further results
+                # Closing the outputs delivered further results.
+                save(seen_files, numbers, out.delivered)
     return 0
 
 
