@@ -56,6 +56,8 @@ class ModelDescription(Model):
         max_body_bytes: a request with a larger body gets 413.
         max_pixels: an image with more pixels gets 413; a JPEG may have four times this number.
         reads_numbers: whether the page reads numbers at first, not one digit.
+        collects_in: name of the folder in which the server keeps labeled images; null if it keeps
+            no images.
     """
 
     labels: list[str]
@@ -67,6 +69,7 @@ class ModelDescription(Model):
     max_body_bytes: int
     max_pixels: int
     reads_numbers: bool = False
+    collects_in: str | None = None
 
 
 @dataclass(frozen=True)
@@ -241,6 +244,19 @@ class Numbers:
     numbers: list[Number]
     total_ms: Milliseconds
     model: Model
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An image that was kept for training.
+
+    Attributes:
+        label: the label with which it was kept.
+        images: number of images that are kept now.
+    """
+
+    label: str
+    images: int
 
 
 @dataclass(frozen=True)

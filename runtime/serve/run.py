@@ -13,6 +13,7 @@ from runtime.serve import service
 from runtime.serve.access import find_access
 from runtime.serve.access_options import AccessOptions
 from runtime.serve.app import create_app
+from runtime.serve.collection import Collection
 from runtime.serve.limits import Limits
 from runtime.serve.supervisor import Supervisor
 from runtime.serve.wire import ModelOptions
@@ -26,6 +27,7 @@ def serve(
     limits: Limits,
     access_options: AccessOptions,
     certificate: service.Certificate | None,
+    collection: Collection | None = None,
     numbers: NumberOptions | None = None,
 ) -> None:
     """Serve until a signal ends the process; print the address once requests are accepted.
@@ -37,6 +39,7 @@ def serve(
         limits: the limits on requests.
         access_options: the token and host names of the command line.
         certificate: the certificate for HTTPS; None serves HTTP.
+        collection: keeps labeled images; None keeps no images.
         numbers: the options of POST /v1/numbers; None reads the whole image without checks.
 
     Raises:
@@ -47,7 +50,7 @@ def serve(
     access = find_access(host, access_options, option="--host")
     listener = service.bind(host, port)
     supervisor = Supervisor(model, limits, numbers)
-    app = create_app(supervisor, limits, access)
+    app = create_app(supervisor, limits, access, collection)
     scheme = "http" if certificate is None else "https"
     address = f"{scheme}://{service.address_of(listener)}/"
     return_freed_memory()

@@ -10,6 +10,8 @@ an `id` and one of these values of `task`:
 - `feature-maps`: The same for POST /v1/feature-maps; the reply has no digits.
 - `read`: The body is an image of a page.
 - `numbers`: The body is the image of POST /v1/numbers.
+- `to-png`: The body is an image. The body of the reply is the image as a PNG, not JSON, and the
+  reply has no digits.
 - `infer`: The body is that of POST /v2/models/{name}/infer. The header has `name` and `json_bytes`,
   the size of the JSON in the body, or None.
 
@@ -116,6 +118,8 @@ class _Worker:
                 return self._model.run(lambda c: responses.numbers(c, image, reader, checking))
             if task == "read":
                 return self._model.run(lambda c: responses.read(c, image))
+            if task == "to-png":
+                return responses.to_png(image)
             drawing = header["drawing"]
             if task == "feature-maps":
                 return self._model.run(lambda c: responses.feature_maps(c, image, drawing))
