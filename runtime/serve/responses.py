@@ -141,10 +141,7 @@ def read(classifier: Classifier, image: bytes) -> WorkerBody:
         ImageError: the image cannot be decoded.
         HttpProblem: 501 if the model cannot read numbers.
     """
-    if not classifier.reads_numbers:
-        raise HttpProblem(
-            501, f"this model takes {classifier.spec.pixel_form}: it reads no numbers"
-        )
+    _check_reads_numbers(classifier)
     start = time.perf_counter()
     recognition = classifier.read(image)
     seconds = time.perf_counter() - start
@@ -178,7 +175,9 @@ def numbers(
 
     Raises:
         ImageError: the image cannot be decoded, or a region is not inside it.
+        HttpProblem: 501 if the model cannot read numbers.
     """
+    _check_reads_numbers(classifier)
     start = time.perf_counter()
     readings = reader.read(classifier, image)
     with checking:
@@ -192,6 +191,14 @@ def numbers(
     )
     digits = [digit for reading in readings for digit in reading.recognition.digits]
     return WorkerBody(bodies.encode(body), [_counted(digit.prediction, None) for digit in digits])
+
+
+def _check_reads_numbers(classifier: Classifier) -> None:
+    """Raise HttpProblem if the model does not take 28×28 ink, into which numbers are split."""
+    if not classifier.reads_numbers:
+        raise HttpProblem(
+            501, f"this model takes {classifier.spec.pixel_form}: it reads no numbers"
+        )
 
 
 def to_png(image: bytes) -> WorkerBody:
