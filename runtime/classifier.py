@@ -273,9 +273,7 @@ class Classifier:
         """Predict the ink components of a page; reject them as strictly as `classify` does."""
         predictions = self._predict_batch(batch)
         return [
-            prediction
-            if not prediction.accepted or self._is_confirmed(prediction, pixels)
-            else replace(prediction, accepted=False)
+            self._repeated(prediction, pixels) if prediction.accepted else prediction
             for prediction, pixels in zip(predictions, batch, strict=True)
         ]
 
@@ -287,39 +285,42 @@ class Classifier:
         return list(map(Prediction, labels, confidences.tolist(), scores, accepted.tolist()))
 
     def _confirm(self, prediction: Prediction, preprocessed: PreprocessedImage) -> Prediction:
-        """Reject a prediction if the ink looks wrong or test-time augmentation contradicts it.
+        """Repeat an uncertain prediction, and reject it if the shape of the ink is implausible.
 
-        The ink looks wrong if its shape is implausible or if an 8 looks like a B. Only uncertain
-        predictions are augmented. Predictions of models without a rejection model are returned
-        unchanged. Such a model may have a filled shape or a B as a class.
+        Predictions of models without a rejection model are returned unchanged: such a model may
+        have a filled shape as a class. So are those of blank images and of MNIST's format.
         """
-        if self.spec.rejection_model is None or not prediction.accepted:
+        if preprocessed.method in ("pixels", "mnist", "blank"):
             return prediction
-        if preprocessed.method in ("pixels", "mnist"):
-            return prediction
-        accepted = not preprocessed.implausible and self._is_confirmed(
-            prediction, preprocessed.pixels
-        )
-        return prediction if accepted else replace(prediction, accepted=False)
+        prediction = self._repeated(prediction, preprocessed.pixels)
+        if preprocessed.implausible and self.spec.rejection_model is not None:
+            return replace(prediction, accepted=False)
+        return prediction
 
-    def _is_confirmed(self, prediction: Prediction, pixels: Pixels) -> bool:
-        """Return whether an accepted prediction stays accepted when the ink is examined again.
+    def _repeated(self, prediction: Prediction, pixels: Pixels) -> Prediction:
+        """Average the scores of an uncertain prediction over varied copies of the image.
 
-        It does not if an 8 looks like a B, or if test-time augmentation contradicts an uncertain
-        prediction. Predictions of models without a rejection model are always confirmed.
+        The result is rejected if the prediction was, if the average confirms no class, or if an 8
+        looks like a B. Predictions of models without a rejection model are returned unchanged.
         """
         if self.spec.rejection_model is None:
-            return True
-        if self._looks_like_b(prediction, pixels):
-            return False
+            return prediction
         score = self._scorer.score(pixels, prediction.confidence)
-        if not self._scorer.is_uncertain(score, prediction.confidence):
-            return True
-        from runtime.tta import mean_tta_score, tta_variants  # few images need it
+        accepted = prediction.accepted
+        if self._scorer.is_uncertain(score, prediction.confidence):
+            from runtime.tta import mean_tta_score, tta_variants  # few images need it
 
-        variants, predicted = tta_variants(pixels), int(prediction.scores.argmax())
-        scores = self.backend.scores(variants)
-        return mean_tta_score(variants, scores, predicted, self._scorer) >= self._scorer.threshold
+            variants = tta_variants(pixels)
+            scores = self.backend.scores(variants)
+            mean = scores.mean(axis=0)
+            best = int(mean.argmax())
+            if accepted:
+                score = mean_tta_score(variants, scores, self._scorer)
+                accepted = score >= self._scorer.threshold
+            prediction = Prediction(self._labels[best], float(mean[best]), mean, accepted)
+        if accepted and self._looks_like_b(prediction, pixels):
+            return replace(prediction, accepted=False)
+        return prediction
 
     def _looks_like_b(self, prediction: Prediction, pixels: Pixels) -> bool:
         """Return whether the image is a B predicted as 8; False if the model has other classes."""

@@ -151,7 +151,7 @@ def lower_threshold(
             # Up to this threshold, the prediction is certain and TTA is not used.
             confident = confidences[n] >= CERTAIN_CONFIDENCE
             without_tta = highest[position] - CERTAIN_SCORE_MARGIN if confident else -math.inf
-            tta_score = mean_tta_score(images, image_scores, int(scores[n].argmax()), scorer)
+            tta_score = mean_tta_score(images, image_scores, scorer)
             highest[position] = max(without_tta, min(highest[position], tta_score))
     allowed = max(allowed_rejections(len(highest)), 0)
     # No threshold accepts a digit with the value minus infinity.

@@ -48,12 +48,15 @@ MAX_CORNER_SHARE = 0.25
 MIN_PIECE_SHARE = 0.03  # of the digit's mass; lighter components are specks, which are left out
 MAX_PIECE_GAP_SHARE = 0.15  # of the longer side of the digit's box; more distant ones are left out
 MAX_JOIN_ROUNDS = 3  # each round enlarges the box, which brings further components near
+# Of the narrower box's width. Ink that touches one edge of the picture is a piece of the digit if
+# it is that much above or below the rest: the bar of a 5 at the upper edge.
+_MIN_STACKED_SHARE = 0.5
 
 # Of the greater height. Ink beside the digit is a neighbor if both share at least this height.
 MIN_NEIGHBOR_SHARE = 0.5
 
 # Pixels, if the digit's longer side is 20 pixels. Thinner strokes are widened; MNIST has 2 to 4.
-MIN_STROKE_PX = 1.8
+MIN_STROKE_PX = 1.0
 FORMAT_DIGIT_PX = 20  # longer side of a digit in MNIST's format
 # Width of the strokes as a share of the digit's longer side. With wider strokes, the digit is a
 # filled shape and implausible: a square has 0.64, a disc 0.5.
@@ -299,12 +302,14 @@ def _choose(
         return None
     kept = np.zeros(mass.size, np.bool_)
     kept[main] = True
-    near = (mass > MIN_PIECE_SHARE * mass[main]) & (~border | border[main])
+    heavy = mass > MIN_PIECE_SHARE * mass[main]
+    near = heavy & (~border | border[main])
+    cut_off = heavy & ~near & (border_count == 1)
     box = boxes[main]
     for _ in range(MAX_JOIN_ROUNDS):
         reach = MAX_PIECE_GAP_SHARE * max(box[2] - box[0], box[3] - box[1])
         gap = np.maximum(boxes[:, :2] - box[2:], box[:2] - boxes[:, 2:]).max(axis=1)
-        joined = near & (gap <= reach) & ~kept
+        joined = (near | (cut_off & _is_stacked(boxes, box))) & (gap <= reach) & ~kept
         if not joined.any():
             break
         kept |= joined
@@ -320,6 +325,21 @@ def _choose(
         inside = [box for box in inside if _surrounds(outline, box)]
         implausible |= bool(inside) and not (len(inside) == 1 and _is_zero_dot(outline, inside[0]))
     return components.paint(kept, bounds), bounds, implausible
+
+
+def _is_stacked(boxes: npt.NDArray[np.intp], box: npt.NDArray[np.intp]) -> Mask:
+    """Return which boxes overlap a box, or are above or below it; not those that surround it.
+
+    Args:
+        boxes: left, top, right, bottom of each component, (N, 4).
+        box: of the digit.
+    """
+    overlap = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
+    width = np.minimum(boxes[:, 2] - boxes[:, 0], box[2] - box[0])
+    surrounds = (boxes[:, :2] <= box[:2]).all(axis=1) & (boxes[:, 2:] >= box[2:]).all(axis=1)
+    overlaps = (overlap > 0).all(axis=1)
+    stacked: Mask = (overlaps | (overlap[:, 0] >= _MIN_STACKED_SHARE * width)) & ~surrounds
+    return stacked
 
 
 def _is_zero_dot(outline: Mask, box: npt.NDArray[np.intp]) -> bool:
