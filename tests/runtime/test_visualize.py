@@ -15,6 +15,7 @@ from runtime.errors import EdgeError
 from runtime.lookalikes import has_straight_left_edge
 from runtime.model import artifact
 from runtime.model.default_model import find_model
+from runtime.model.rejection import CERTAIN_CONFIDENCE
 from runtime.preprocess.pipeline import DARK_ON_LIGHT, preprocess
 from runtime.tta import tta_variants
 
@@ -198,6 +199,23 @@ def test_confirmation_rejects_few_correct_digits() -> None:
         for prediction, label, page in zip(predictions, labels, pages, strict=True)
     ]
     assert sum(lost) <= 8
+
+
+def test_uncertain_prediction_is_the_mean_over_varied_copies() -> None:
+    """Those of confident pictures, and of pixels, are the scores of the image itself."""
+    pages = [digit(number) for number in range(40)]
+    confidences = [CLASSIFIER.scores(preprocess(page).pixels[None]).max() for page in pages]
+    for place in (int(np.argmin(confidences)), int(np.argmax(confidences))):
+        pixels = preprocess(pages[place]).pixels
+        own = CLASSIFIER.scores(pixels[None])[0]
+        expected = CLASSIFIER.scores(tta_variants(pixels)).mean(axis=0)
+        prediction = CLASSIFIER.classify(pages[place])
+        uncertain = own.max() < CERTAIN_CONFIDENCE
+        assert np.allclose(prediction.scores, expected if uncertain else own)
+        assert prediction.confidence == prediction.scores.max()
+        assert prediction.label == str(prediction.scores.argmax())
+        assert np.array_equal(CLASSIFIER.classify(pixels).scores, own)
+    assert min(confidences) < CERTAIN_CONFIDENCE < max(confidences)
 
 
 def test_image_alone_and_in_a_batch_gets_the_same_decision() -> None:
