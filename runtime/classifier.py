@@ -270,7 +270,7 @@ class Classifier:
         return self._predict_all(np.stack(batch)) if batch else []
 
     def _predict_components(self, batch: list[Pixels]) -> list[Prediction]:
-        """Predict the ink components of a page; reject them as strictly as `classify` does."""
+        """Predict the ink components of a page; reject them at least as strictly as `classify`."""
         predictions = self._predict_batch(batch)
         return [
             self._repeated(prediction, pixels) if prediction.accepted else prediction
@@ -300,23 +300,21 @@ class Classifier:
     def _repeated(self, prediction: Prediction, pixels: Pixels) -> Prediction:
         """Average the scores of an uncertain prediction over varied copies of the image.
 
-        The result is rejected if the prediction was, if the average confirms no class, or if an 8
-        looks like a B. Predictions of models without a rejection model are returned unchanged.
+        The copies decide whether an uncertain prediction is accepted. An 8 that looks like a B is
+        rejected. Predictions of models without a rejection model are returned unchanged.
         """
         if self.spec.rejection_model is None:
             return prediction
         score = self._scorer.score(pixels, prediction.confidence)
         accepted = prediction.accepted
         if self._scorer.is_uncertain(score, prediction.confidence):
-            from runtime.tta import mean_tta_score, tta_variants  # few images need it
+            from runtime.tta import tta_score, tta_variants  # few images need it
 
             variants = tta_variants(pixels)
             scores = self.backend.scores(variants)
             mean = scores.mean(axis=0)
             best = int(mean.argmax())
-            if accepted:
-                score = mean_tta_score(variants, scores, self._scorer)
-                accepted = score >= self._scorer.threshold
+            accepted = tta_score(variants, scores, self._scorer) >= self._scorer.threshold
             prediction = Prediction(self._labels[best], float(mean[best]), mean, accepted)
         if accepted and self._looks_like_b(prediction, pixels):
             return replace(prediction, accepted=False)

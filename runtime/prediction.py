@@ -23,10 +23,10 @@ class Prediction:
             rejected. A model with a rejection model, which only models of the ten digits have,
             rejects an image if one of these holds:
 
-            - The rejection score is below the rejection model's threshold.
+            - The rejection score is below the rejection model's threshold. In a picture, the varied
+              copies of test-time augmentation decide if the prediction is uncertain.
             - The ink has an implausible shape (`PreprocessedImage.implausible`).
             - The prediction is 8, and the image looks like the letter B.
-            - Test-time augmentation confirms no class if the prediction is uncertain.
 
             Images that are already in MNIST's format are rejected by the score only. A model
             without a rejection model rejects an image if the confidence is below the

@@ -143,12 +143,12 @@ class Recipe:
 DEFAULT = Recipe()  # without an option
 PUBLISHED = Recipe(  # `digit-edge train --published`: the models in the package
     name="published",
-    epochs=40,
+    epochs=45,
     weight_decay=0.1,
     early_corruption=Corruption(share=0.15, stroke_px=1.4),
-    corrupted_fraction=1 / 3,
+    corrupted_fraction=0.4,
     corruption=Corruption(
-        share=0.3,
+        share=0.33,
         contrast=0.8,
         brightness=0.4,
         noise=0.3,
