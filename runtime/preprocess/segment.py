@@ -55,8 +55,9 @@ _MIN_STACKED_SHARE = 0.5
 # Of the greater height. Ink beside the digit is a neighbor if both share at least this height.
 MIN_NEIGHBOR_SHARE = 0.5
 
-# Pixels, if the digit's longer side is 20 pixels. Thinner strokes are widened; MNIST has 2 to 4.
-MIN_STROKE_PX = 1.0
+# Pixels, if the digit's longer side is 20 pixels. Thinner strokes are widened. More would close the
+# narrow openings of digits in pencil; MNIST has 2 to 4.
+MIN_STROKE_PX = 1.3
 FORMAT_DIGIT_PX = 20  # longer side of a digit in MNIST's format
 # Width of the strokes as a share of the digit's longer side. With wider strokes, the digit is a
 # filled shape and implausible: a square has 0.64, a disc 0.5.
