@@ -14,9 +14,8 @@ from typing import Any, cast
 import numpy as np
 
 from runtime.errors import ImageError
-from runtime.preprocess import fast_png, segment_tiny
+from runtime.preprocess import fast_png
 from runtime.preprocess.decode import CachedDecoder, ImageSource, describe
-from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.mnist_format import (
     FORMAT_CHECK_WEIGHTS,
     MIN_PEAK_LEVEL,
@@ -26,7 +25,7 @@ from runtime.preprocess.mnist_format import (
     is_mnist_format,
     tight_to_mnist_format,
 )
-from runtime.preprocess.segment import Box, Segment, segment_digit
+from runtime.preprocess.segment import Box, segment_digit
 
 DARK_ON_LIGHT = "dark on light"  # ink darker than its background
 LIGHT_ON_DARK = "light on dark"  # ink lighter than its background
@@ -145,7 +144,7 @@ def preprocess(
     for color in (False, True) if decoded.colored else (False,):
         if color:
             gray = image.decode(longest=_SEARCH_SIDE_PX, color=True).gray
-        segment = _segment(gray)
+        segment = segment_digit(gray)
         if segment is not None:
             break
     else:
@@ -182,15 +181,6 @@ def preprocess(
         segment.implausible,
         segment.has_neighbors,
     )
-
-
-def _segment(gray: Gray) -> Segment | None:
-    """Segment the digit with `segment_tiny` if the picture is small, or else with `segment`."""
-    if max(gray.shape) <= segment_tiny.MAX_SIDE_PX:
-        segment = segment_tiny.segment_digit(gray)
-        if segment is not None:
-            return segment
-    return segment_digit(gray)
 
 
 def _given_pixels(image: ImageSource) -> Pixels | None:
