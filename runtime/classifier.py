@@ -294,10 +294,9 @@ class Classifier:
         """
         if preprocessed.method in ("pixels", "mnist", "blank"):
             return prediction
-        prediction = self._repeated(prediction, preprocessed.pixels)
         if preprocessed.implausible and self.spec.rejection_model is not None:
             return replace(prediction, accepted=False)
-        return prediction
+        return self._repeated(prediction, preprocessed.pixels)
 
     def _is_confirmed(
         self,
