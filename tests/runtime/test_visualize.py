@@ -1,5 +1,6 @@
 """Drawings of the preprocessing; implausible shapes, the letter B and lookalikes are rejected."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -232,3 +233,15 @@ def test_first_variant_is_the_image_and_the_next_are_thicker_and_thinner() -> No
     assert variants.dtype == np.uint8
     assert np.corrcoef(variants[0].ravel(), pixels.ravel())[0, 1] > 0.95
     assert variants[2].sum() < variants[0].sum() < variants[1].sum()
+
+
+@pytest.mark.parametrize("flag", [0.2, 0.35, 0.5])
+@pytest.mark.parametrize("degrees", [45, 55, 65])
+def test_one_with_a_long_flag_is_read_as_1(degrees: int, flag: float) -> None:
+    """A continental 1; the flag is a share of its height, the angle from the horizontal."""
+    image = Image.new("L", (200, 260), PAPER_LEVEL)
+    angle = math.radians(degrees)
+    end = (120 - 200 * flag * math.cos(angle), 30 + 200 * flag * math.sin(angle))
+    ImageDraw.Draw(image).line((*end, 120, 30, 112, 230), fill=INK_LEVEL, width=10)
+    prediction = CLASSIFIER.classify(image)
+    assert (prediction.label, prediction.accepted) == ("1", True)
