@@ -82,7 +82,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=DEFAULT,
         dest="recipe",
         help=f"the recipe of the published artifacts: {PUBLISHED.epochs} epochs, the last "
-        f"{PUBLISHED.corrupted_fraction:.0%} with some images low in contrast, noisy, blurred or "
+        f"{PUBLISHED.corrupted_fraction:.0%}% with some images low in contrast, noisy, blurred or "
         "partly covered",
     )
     kind.add_argument(
