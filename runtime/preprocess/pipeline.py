@@ -159,7 +159,8 @@ def preprocess(
         margin = max(box[2] - box[0], box[3] - box[1]) // 2
         left, top = max(int((box[0] - margin) * x), 0), max(int((box[1] - margin) * y), 0)
         closer = segment_digit(
-            gray[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1]
+            gray[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1],
+            is_part=True,
         )
         if closer is not None and closer.dark == segment.dark:
             # Ink outside the crop, which makes the digit implausible, is known to the first

@@ -96,11 +96,13 @@ class Segment:
     has_neighbors: bool = False
 
 
-def segment_digit(gray: Gray) -> Segment | None:
+def segment_digit(gray: Gray, *, is_part: bool = False) -> Segment | None:
     """Segment the digit in a gray picture.
 
     Args:
         gray: uint8 (height, width).
+        is_part: whether it is a part of a larger picture. Otherwise, if it is small, faint pixels
+            beside the ink are kept: they are the soft edges of strokes.
 
     Returns:
         The segment; None if the picture is blank, or if the only ink is too small or in a corner.
@@ -135,7 +137,7 @@ def segment_digit(gray: Gray) -> Segment | None:
         inside = _segment_window(gray, chosen[1], foreground.dark)
         if inside is not None:
             return inside
-    if max(gray.shape) <= _MAX_SOFT_SIDE_PX:
+    if max(gray.shape) <= _MAX_SOFT_SIDE_PX and not is_part:
         chosen = _with_soft_edges(chosen, foreground.contrast, foreground.noise_floor)
     segment = _cut_out(foreground, chosen)
     return replace(segment, has_neighbors=_has_neighbors(components.boxes, segment.box))
@@ -171,7 +173,7 @@ def _segment_window(gray: Gray, box: Box, dark: bool) -> Segment | None:
     left, top, right, bottom = left + rim, top + rim, right - rim, bottom - rim
     if min(right - left, bottom - top) < MIN_WINDOW_PX:
         return None
-    inside = segment_digit(gray[top:bottom, left:right])
+    inside = segment_digit(gray[top:bottom, left:right], is_part=True)
     if inside is None or inside.dark == dark or inside.implausible:
         return None
     x0, y0, x1, y1 = inside.box
