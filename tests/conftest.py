@@ -24,6 +24,10 @@ AXE_SHA512 = (
 )
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
+# NumPy's and SciPy's BLAS. Its threads wait for work in busy loops: in the small matrices of the
+# tests, 40 % of the processor time of a training. Child processes inherit the setting.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 def pytest_collection_modifyitems(items):
     """Run the notebook first, so that no worker waits for it at the end of a parallel run."""
