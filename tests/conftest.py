@@ -100,6 +100,19 @@ def once(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def popen():
+    """subprocess.Popen, whose processes are killed at the end of a test that leaves them."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments, **options):
+            process = stack.enter_context(subprocess.Popen(*arguments, **options))
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
 @pytest.fixture(scope="session")
 def program():
     """Return the path of a program of this environment or of the machine; skip without it."""

@@ -180,7 +180,7 @@ def test_error_is_raised_if_there_is_no_previous_model(tmp_path):
         reader.run(lambda c: c.classify(BLOCK))
 
 
-def test_watch_goes_on_with_the_previous_model(tmp_path, until):
+def test_watch_goes_on_with_the_previous_model(popen, tmp_path, until):
     from PIL import Image
 
     model = failing_on_ink(tmp_path / "m.onnx")
@@ -189,17 +189,16 @@ def test_watch_goes_on_with_the_previous_model(tmp_path, until):
     Image.fromarray(BLOCK).save(tmp_path / "in" / "a.png")
     results = tmp_path / "results"
     command = [sys.executable, "-m", "runtime.watch", tmp_path / "in", "--existing", "--settle"]
-    process = subprocess.Popen(
+    process = popen(
         [*command, "0", "--state", tmp_path / "state", "--out", results, "--model", model],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    with process:
-        until(lambda: results.exists() and results.read_text(), "no result")
-        process.terminate()
-        assert "using the previous model" in process.stderr.read()
-    assert process.returncode == 0
+    until(lambda: results.exists() and results.read_text(), "no result")
+    process.terminate()
+    assert "using the previous model" in process.stderr.read()
+    assert process.wait() == 0
 
 
 BAD_MODELS = [

@@ -82,7 +82,7 @@ def test_discovery_templates_render_the_state():
     assert states({"label": "7", "confidence": 0.2, "accepted": False}) == ["None", "20.0"]
 
 
-def test_last_will_sets_a_killed_program_offline(until, broker, reader):
+def test_last_will_sets_a_killed_program_offline(popen, until, broker, reader):
     running = broker()
     subscriber = reader(running)
     program = (
@@ -90,7 +90,7 @@ def test_last_will_sets_a_killed_program_offline(until, broker, reader):
         f"MqttPublisher('mqtt://127.0.0.1:{running.port}/digits').write({{}})\n"
         "import time; time.sleep(60)"
     )
-    process = subprocess.Popen([sys.executable, "-c", program])
+    process = popen([sys.executable, "-c", program])
     until(lambda: subscriber.of("digits/availability") == ["online"], "not online")
     process.send_signal(signal.SIGKILL)
     process.wait()
