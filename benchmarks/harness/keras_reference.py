@@ -22,7 +22,6 @@ from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.system.atomic_write import temporary_folder
 from runtime.system.native_output import suppress_native_output
-from train.keras_import import keras_import
 
 _BATCH_IMAGES = 256  # images per call of the model; more are split into several calls
 _STDERR = 2  # file descriptor of standard error, which TensorFlow's C++ code writes to
@@ -109,6 +108,8 @@ def import_keras(name: str, device: str) -> None:
     Raises:
         BackendUnavailable: Keras, TensorFlow or JAX is not installed.
     """
+    from train.keras_import import keras_import  # here, as devices without Keras lack `train`
+
     with_jax = name == "keras jax"
     os.environ["KERAS_BACKEND"] = "jax" if with_jax else "tensorflow"
     if device == "cpu":

@@ -48,10 +48,10 @@ def main(argv: list[str] | None = None) -> int:
     preview = None
     if arguments.preview is not None:
         preview = open_preview(arguments.preview, arguments.access)
-    if preview is not None and preview.url:
-        print(printable(f"preview at {preview.url}"), file=sys.stderr)
     try:
         with ServiceLifecycle() as lifecycle, sinks.open_sinks(arguments) as out:
+            if preview is not None and preview.url:
+                print(printable(f"preview at {preview.url}"), file=sys.stderr)
             lifecycle.ready(printable(f"reading {source.name}"))
             watch(source, arguments.roi, reader, debouncer, out, preview, lifecycle)
     finally:
