@@ -127,6 +127,9 @@ class _Api:
     async def read(self, request: Request) -> Response:
         return await self._process(request, "read")
 
+    async def numbers(self, request: Request) -> Response:
+        return await self._process(request, "numbers")
+
     async def _process(self, request: Request, task: str, **options: bool) -> Response:
         """Read the image of a request, send it to the worker, and count the digits in the reply."""
         with self._uploads.lease() as reserve:

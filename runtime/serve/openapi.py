@@ -133,6 +133,15 @@ OPERATIONS = (  # all operations of the API
     ),
     Operation(
         "POST",
+        "/v1/numbers",
+        "numbers",
+        "Read the number in each region of an image, and compare it with the last one",
+        bodies.Numbers,
+        _IMAGE_PROBLEMS,
+        takes_image=True,
+    ),
+    Operation(
+        "POST",
         "/v1/labels",
         "label",
         "Keep an image and its true label for training; the server must run with --collect",

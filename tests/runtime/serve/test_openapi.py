@@ -36,6 +36,7 @@ OPERATIONS = [
     ("POST", "/v1/classify"),
     ("POST", "/v1/feature-maps"),
     ("POST", "/v1/read"),
+    ("POST", "/v1/numbers"),
     ("POST", "/v1/labels"),
     ("GET", "/v1/model"),
     ("GET", "/v2"),
