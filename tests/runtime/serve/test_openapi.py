@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 import jsonschema
 import pytest
 
-from runtime.serve import bodies, openapi
+from runtime.serve import bodies
 from runtime.serve.access import AccessPolicy
-from runtime.serve.json_schema import Keywords, schema_of
 from runtime.serve.limits import Limits
+from runtime.serve.openapi import document as openapi
+from runtime.serve.openapi.json_schema import Keywords, schema_of
 
 TENSOR = {"name": "pixels", "datatype": "UINT8", "shape": [1, 28, 28, 1], "data": 784 * [0]}
 EXAMPLES = 25  # generated requests per POST operation
