@@ -26,9 +26,9 @@ from runtime import Classifier
 from runtime.backends import open_backend
 from runtime.errors import ArtifactError
 from runtime.model import artifact
-from runtime.model.artifact import Artifact
-from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
+from runtime.model.spec import GoldenOutputs
 from runtime.preprocess.pipeline import preprocess
+from tests.export.conftest import patches
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 PUBLISHED = PRETRAINED / "digits-int8.tflite"
@@ -65,57 +65,6 @@ def strokes():
         images.append(ink)
     images[1] = np.full((28, 28), 9)
     return np.stack(images).astype(np.uint8)[..., np.newaxis]
-
-
-def patches(shape, count) -> np.ndarray:
-    """Return images of gray patches with noise, uint8 (count, *shape)."""
-    random = np.random.default_rng(3)
-    height, width, channels = shape
-    coarse = random.integers(0, 200, (count, 4, 4, channels))
-    rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
-    noise = random.integers(0, 56, (count, *shape))
-    images = (coarse[:, rows][:, :, columns] + noise).astype(np.uint8)
-    images[0, 0, 0], images[0, -1, -1] = 0, 255  # calibration must contain both extremes
-    return images
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """Return a function that builds an int8 artifact with random weights from Keras layers."""
-    import keras
-
-    from export import tflite
-    from export.keras_model import KerasModel
-
-    folder = tmp_path_factory.mktemp("small")
-
-    class Samples:
-        def __init__(self, shape):
-            self.images = patches(shape, 16).astype(np.float32) / 255
-
-        def batches(self):
-            return iter(self.images[:, np.newaxis])
-
-    def make(name, shape, layers, classes=4) -> Artifact:
-        keras.utils.set_random_seed(0)
-        random = np.random.default_rng(0)
-        model = keras.Sequential([keras.Input(shape, name="pixels"), *layers])
-        model.add(keras.layers.Dense(classes, activation="softmax", name="scores"))
-        for weights in model.weights:
-            if weights.ndim == 1:
-                weights.assign(random.normal(0, 0.3, weights.shape))
-        labels = tuple(f"class {n}" for n in range(classes))
-        unknown = Dataset("random", "")
-        spec = ModelSpec(name, labels, shape, "float32", 1.0, 0.4, "", unknown, None, None)
-        path = folder / f"{name}.tflite"
-        data = tflite.convert(KerasModel(Artifact(path, b"", spec), model), Samples(shape))
-        quantization = Quantization(*tflite.quantization(data), calibration=unknown)
-        spec = dataclasses.replace(spec, precision="int8", quantization=quantization)
-        pixels = patches(shape, 4)
-        golden = GoldenOutputs(pixels, open_backend(Artifact(path, data, spec)).scores(pixels))
-        return artifact.write(path, data, dataclasses.replace(spec, golden=golden))
-
-    return make
 
 
 def test_scores_labels_and_rejections_equal_litert(published, strokes, tmp_path):
