@@ -131,6 +131,53 @@ def small(tmp_path_factory):
     return make
 
 
+def layers_of(case):
+    """Return the input shape and the layers of a test model.
+
+    The three models together use every layer function in `export/c/pieces`.
+    """
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)  # a layer draws the seed of its weights when it is made
+    return {
+        "depthwise": (
+            (20, 16, 3),
+            [
+                layers.Conv2D(8, 3, padding="same", activation="relu"),
+                layers.DepthwiseConv2D(3, activation="relu6"),
+                layers.AveragePooling2D(2),
+                layers.Conv2D(6, 1),
+                layers.AveragePooling2D(3, strides=2, padding="same"),
+                layers.Flatten(),
+            ],
+        ),
+        "strided": (
+            (21, 17, 1),
+            [
+                layers.Conv2D(8, (5, 3), strides=2, padding="same"),
+                layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2),
+                layers.MaxPooling2D(3, 2, padding="same"),
+                layers.ReLU(),
+                layers.GlobalAveragePooling2D(),
+            ],
+        ),
+        "padded": (
+            (40, 17, 1),
+            [
+                layers.ZeroPadding2D(((1, 2), (0, 3))),
+                layers.SeparableConv2D(8, 3),
+                layers.ReLU(6),
+                layers.MaxPooling2D((3, 2)),
+                layers.Cropping2D(((0, 1), (2, 1))),
+                layers.Flatten(),
+                layers.Dense(20),
+                layers.ReLU(),
+            ],
+        ),
+    }[case]
+
+
 @pytest.fixture(scope="session")
 def hosted():
     """Return a context manager that serves a folder with http.server and yields its URL."""

@@ -28,7 +28,7 @@ from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.spec import GoldenOutputs
 from runtime.preprocess.pipeline import preprocess
-from tests.export.conftest import patches
+from tests.export.conftest import layers_of, patches
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 PUBLISHED = PRETRAINED / "digits-int8.tflite"
@@ -76,53 +76,6 @@ def test_scores_labels_and_rejections_equal_litert(published, strokes, tmp_path)
     assert [published.spec.labels[n] for n in found["label"]] == [p.label for p in predictions]
     assert found["accepted"].tolist() == [p.accepted for p in predictions]
     assert 0.05 < found["accepted"].mean() < 0.95
-
-
-def layers_of(case):
-    """Return the input shape and the layers of a test model.
-
-    The three models together use every layer function in `export/c/pieces`.
-    """
-    import keras
-    from keras import layers
-
-    keras.utils.set_random_seed(0)  # a layer draws the seed of its weights when it is made
-    return {
-        "depthwise": (
-            (20, 16, 3),
-            [
-                layers.Conv2D(8, 3, padding="same", activation="relu"),
-                layers.DepthwiseConv2D(3, activation="relu6"),
-                layers.AveragePooling2D(2),
-                layers.Conv2D(6, 1),
-                layers.AveragePooling2D(3, strides=2, padding="same"),
-                layers.Flatten(),
-            ],
-        ),
-        "strided": (
-            (21, 17, 1),
-            [
-                layers.Conv2D(8, (5, 3), strides=2, padding="same"),
-                layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2),
-                layers.MaxPooling2D(3, 2, padding="same"),
-                layers.ReLU(),
-                layers.GlobalAveragePooling2D(),
-            ],
-        ),
-        "padded": (
-            (40, 17, 1),
-            [
-                layers.ZeroPadding2D(((1, 2), (0, 3))),
-                layers.SeparableConv2D(8, 3),
-                layers.ReLU(6),
-                layers.MaxPooling2D((3, 2)),
-                layers.Cropping2D(((0, 1), (2, 1))),
-                layers.Flatten(),
-                layers.Dense(20),
-                layers.ReLU(),
-            ],
-        ),
-    }[case]
 
 
 @pytest.mark.parametrize("case", ["depthwise", "strided", "padded"])
