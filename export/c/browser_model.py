@@ -58,7 +58,8 @@ def browser_model(network: Network, spec: ModelSpec) -> bytes:
     step = memory.integers(value for each in steps for value in each)
     softmax = memory.array(network.softmax.astype("<u4"))
     model = spec.rejection_model
-    rejection, constants = (0, 0, 0, 0, 0), (0.0, 0.0)
+    rejection: tuple[int, ...] = (0, 0, 0, 0, 0)
+    constants = (0.0, 0.0)
     if model is not None:
         arrays = (memory.array(getattr(model, name)) for name in ("scales", "biases", "outputs"))
         rejection = (len(model.weights), memory.array(model.weights), *arrays)
@@ -146,6 +147,7 @@ def _layer(layer: Layer, memory: _Memory) -> int:
     Bytes at the end of a struct are written as one int32.
     """
     source, result = layer.input, layer.output
+    windows: tuple[int, ...]
     if isinstance(layer, Convolution):
         windows = (*layer.kernel, *layer.stride, *layer.pool)
         return memory.integers((*source, *result, *windows, *_parameters(layer, memory)))

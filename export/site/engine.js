@@ -9,10 +9,6 @@ import { text } from "./texts.js";
 const PIXELS = 28 * 28; // of the model's input
 const PAGE_BYTES = 65536; // of WebAssembly's memory
 
-// Requested before the page asks for the engine. A failure is reported by `open`, which requests again.
-let files = requestFiles();
-files.catch(() => {});
-
 // An error with a message for the user. `retry`: trying again may help; `unsupported`: the model
 // cannot do what was requested.
 export class EngineError extends Error {
@@ -27,14 +23,12 @@ export async function open() {
   registerServiceWorker();
   let local;
   try {
-    files ??= requestFiles();
-    const [program, model, json] = await files;
+    const [program, model, json] = await Promise.all(["digits.wasm", "model.bin", "spec.json"].map(fetchBytes));
     const { instance } = await WebAssembly.instantiate(program);
     local = new LocalModel(instance.exports, model, JSON.parse(new TextDecoder().decode(json)));
     local.checkGolden();
   } catch (error) {
     if (error instanceof EngineError) throw error;
-    files = null;
     throw new EngineError(text("problem.model", { reason: error.message }), { retry: true });
   }
   return {
@@ -134,10 +128,6 @@ class LocalModel {
       total_ms: end - start,
     };
   }
-}
-
-function requestFiles() {
-  return Promise.all(["digits.wasm", "model.bin", "spec.json"].map(fetchBytes));
 }
 
 async function fetchBytes(name) {
