@@ -31,7 +31,17 @@ from runtime.system import atomic_write
 _ROOT = Path(__file__).parents[1]  # the folder that contains `export` and `runtime`
 _PAGE = _ROOT / "runtime/serve/page"  # the page of `digit-edge serve`
 # Files copied from `_PAGE`; the texts of all languages are copied too.
-_SHARED_FILES = ("app.js", "maps.js", "pad.js", "texts.js", "style.css", "icon.svg")
+_SHARED_FILES = (
+    "app.js",
+    "maps.js",
+    "pad.js",
+    "picture.js",
+    "texts.js",
+    "style.css",
+    "icon.svg",
+)
+# Starts of the keys of texts that only the page of the server shows.
+_SERVER_TEXTS = ("mode", "number", "preview", "problem.4", "problem.5", "token")
 _LANGUAGE = (
     "en"  # of the texts that are in the HTML, until the page has loaded the browser's language
 )
@@ -55,7 +65,6 @@ _FORMER_FILES = {
     "ort.js",
     "ort.wasm",
     "photo.js",
-    "picture.js",
     "pillow.js",
     "preprocess.js",
     "reading.js",
@@ -89,9 +98,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "digit-edge export-web",
         "Write a static site: a page to draw on that contains the model. Any static "
         "server can host it (GitHub Pages, nginx, python -m http.server). The model runs in the "
-        "visitor's browser; drawings stay there, and after the first visit the page works "
-        "offline. It reads drawings of one digit; digit-edge serve also reads photographs "
-        "and numbers of several digits. Any int8 .tflite artifact for images of 28×28 gray pixels "
+        "visitor's browser; pictures stay there, and after the first visit the page works "
+        "offline. It reads drawings and photographs of one digit; digit-edge serve also reads "
+        "numbers of several digits. Any int8 .tflite artifact for images of 28×28 gray pixels "
         "can be used, with any labels and the layers of digit-edge export-c.",
         {0: "written"},
     )
@@ -161,10 +170,16 @@ def build(opened: Artifact) -> dict[str, bytes]:
         ArtifactError: a layer is not supported.
     """
     network = read_network(opened)
-    texts = {path.name: path.read_bytes() for path in sorted(_PAGE.glob("texts.*.json"))}
-    site = {name: (_PAGE / name).read_bytes() for name in _SHARED_FILES} | texts
+    languages = {
+        path.name.split(".")[1]: _site_texts(path) for path in sorted(_PAGE.glob("texts.*.json"))
+    }
+    site = {name: (_PAGE / name).read_bytes() for name in _SHARED_FILES}
+    for code, texts in languages.items():
+        site[f"texts.{code}.json"] = json.dumps(texts, ensure_ascii=False, indent=0).encode()
     site |= {path.name: path.read_bytes() for path in sorted(_SITE.iterdir()) if path.is_file()}
-    languages = {name.split(".")[1]: json.loads(content) for name, content in texts.items()}
+    for name in site:
+        if name.endswith(".js"):  # comments are for readers of the repository
+            site[name] = re.sub(rb"(?m)^ *//.*\n", b"", site[name])
     site["index.html"] = _page(site["index.html"], opened, languages)
     tagline = json.dumps(_tagline(opened, languages))
     site["site.webmanifest"] = _filled(site["site.webmanifest"], tagline=tagline)
@@ -195,6 +210,12 @@ def write(site: dict[str, bytes], out: Path) -> None:
             (folder / name).write_bytes(content)
 
 
+def _site_texts(path: Path) -> dict[str, str]:
+    """Return the texts of a language that the site shows."""
+    texts = json.loads(path.read_bytes())
+    return {key: text for key, text in texts.items() if not key.startswith(_SERVER_TEXTS)}
+
+
 def _spec(opened: Artifact, network: Network) -> dict[str, Any]:
     """Return what the page needs to know of the model."""
     spec = opened.spec
@@ -214,6 +235,7 @@ def _spec(opened: Artifact, network: Network) -> dict[str, Any]:
             "scores": spec.golden.scores.tolist(),
         },
         "feature_maps": feature_maps(network),
+        "rejects_odd_shapes": spec.rejection_model is not None,
     }
 
 

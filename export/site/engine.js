@@ -1,13 +1,17 @@
 // The engine of the static site: runs the model in the browser, as WebAssembly.
 //
-// It replaces runtime/serve/page/engine.js, which sends drawings to a server, and has the same `open`
-// `classify` and `featureMaps`. It has no `read`: only `digit-edge serve` reads photographs and numbers of
-// several digits. digits.wasm is compiled from export/c/pieces/browser.c, which describes its functions.
+// It replaces runtime/serve/page/engine.js, which sends pictures to a server, and has the same `open`
+// `classify` and `featureMaps`. It has no `read`: only `digit-edge serve` reads numbers of several
+// digits. digits.wasm is compiled from export/c/pieces/browser.c, which describes its functions.
 
 import { text } from "./texts.js";
 
 const PIXELS = 28 * 28; // of the model's input
 const PAGE_BYTES = 65536; // of WebAssembly's memory
+const SEARCH_SIDE_PX = 192; // of the copy of a photograph in which the digit is searched
+const MIN_SEARCH_SIDE_PX = 64; // a smaller photograph is enlarged to this
+const MIN_DIGIT_PX = 28; // a smaller digit is searched again in a crop of the photograph
+const [FOUND, BLANK] = [0, 1]; // results of convert_photo
 
 // An error with a message for the user. `retry`: trying again may help; `unsupported`: the model
 // cannot do what was requested.
@@ -34,8 +38,8 @@ export async function open() {
   return {
     model: local.model,
     scores: (pixels) => local.scores(pixels),
-    classify: async (canvas) => local.classify(canvas),
-    featureMaps: async (canvas) => local.featureMaps(canvas),
+    classify: async (canvas, isDrawing) => local.classify(canvas, isDrawing),
+    featureMaps: async (canvas, isDrawing) => local.featureMaps(canvas, isDrawing),
   };
 }
 
@@ -81,18 +85,57 @@ class LocalModel {
     });
   }
 
-  // Convert a drawing, black on white, to the pixels in the program's memory.
-  convert(canvas) {
+  // Convert a picture to the pixels in the program's memory. Return the digit's bounding box, and whether
+  // it is `odd`: its shape is not that of a digit, or too much other ink surrounds it.
+  convert(canvas, isDrawing) {
     const { width, height } = canvas;
-    this.write(canvas.getContext("2d").getImageData(0, 0, width, height).data, this.program.image());
-    this.program.convert_drawing(width, height);
+    const whole = [0, 0, width, height];
+    if (isDrawing) {
+      this.write(imageData(canvas), this.program.image());
+      this.program.convert_drawing(width, height);
+      return { box: whole, odd: false };
+    }
+    const found = this.find(canvas, whole);
+    if (!found) return { box: whole, odd: false };
+    const [left, top, right, bottom] = found.box;
+    const side = Math.max(right - left, bottom - top);
+    if (side * found.scale >= MIN_DIGIT_PX || found.scale >= 1) return found;
+    const margin = Math.round(side / 2);
+    const closer = this.find(canvas, [
+      Math.max(0, left - margin), Math.max(0, top - margin),
+      Math.min(width, right + margin), Math.min(height, bottom + margin),
+    ]);
+    if (!closer) return this.find(canvas, whole);
+    return { ...closer, odd: closer.odd || found.odd };
   }
 
-  // Return the feature maps of a drawing, each block scaled to the levels 0 to 255.
-  featureMaps(canvas) {
+  // Find the digit in a part of a photograph and convert it. Return its box, whether it is odd, and the
+  // scale of the copy in which it was searched; null if there is no ink.
+  find(canvas, [left, top, right, bottom]) {
+    const longest = Math.max(right - left, bottom - top);
+    const scale = Math.min(SEARCH_SIDE_PX, Math.max(MIN_SEARCH_SIDE_PX, longest)) / longest;
+    const copy = document.createElement("canvas");
+    copy.width = Math.max(1, Math.round((right - left) * scale));
+    copy.height = Math.max(1, Math.round((bottom - top) * scale));
+    const context = copy.getContext("2d", { willReadFrequently: true });
+    context.fillStyle = "#fff"; // behind transparent pixels
+    context.fillRect(0, 0, copy.width, copy.height);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(canvas, left, top, right - left, bottom - top, 0, 0, copy.width, copy.height);
+    this.write(imageData(copy), this.program.image());
+    const status = this.program.convert_photo(copy.width, copy.height);
+    if (status === BLANK) return null;
+    if (status !== FOUND) throw new EngineError(text("problem.cluttered"));
+    const [boxLeft, boxTop, boxRight, boxBottom, odd] = new Int32Array(this.read(this.program.photo(), 20).buffer);
+    const box = [left + boxLeft / scale, top + boxTop / scale, left + boxRight / scale, top + boxBottom / scale];
+    return { box: box.map(Math.round), odd: Boolean(odd), scale };
+  }
+
+  // Return the feature maps of a picture, each block scaled to the levels 0 to 255.
+  featureMaps(canvas, isDrawing) {
     const blocks = this.spec.feature_maps;
     if (!blocks.length) throw new EngineError(text("maps.missing"), { unsupported: true });
-    this.convert(canvas);
+    this.convert(canvas, isDrawing);
     return blocks.map(({ layer, height, width, channels, zero }) => {
       const size = height * width;
       const bytes = this.read(this.program.maps(layer), size * channels); // [row][column][channel]
@@ -106,14 +149,15 @@ class LocalModel {
     });
   }
 
-  // Classify a drawing, dark on white; every mark on it is ink.
-  classify(canvas) {
+  // Classify a picture. In a drawing, dark on white, every mark is ink.
+  classify(canvas, isDrawing) {
     const start = performance.now();
-    this.convert(canvas);
+    const { box, odd } = this.convert(canvas, isDrawing);
     const prepared = performance.now();
     const scores = this.scores();
     const confidence = Math.max(...scores);
-    const accepted = Boolean(this.program.accepts(confidence));
+    // As in Python, only models of digits reject odd shapes.
+    const accepted = Boolean(this.program.accepts(confidence)) && !(odd && this.spec.rejects_odd_shapes);
     const pixels = this.read(this.program.pixels(), PIXELS);
     const end = performance.now();
     return {
@@ -121,13 +165,19 @@ class LocalModel {
       confidence,
       accepted,
       pixels,
-      method: pixels.some(Boolean) ? "drawing" : "blank",
+      box,
+      method: pixels.some(Boolean) ? "found" : "blank",
       scores: this.model.labels.map((label, i) => ({ label, score: scores[i] })),
       preprocess_ms: prepared - start,
       inference_ms: end - prepared,
       total_ms: end - start,
     };
   }
+}
+
+// Return the pixels of a canvas: red, green, blue and alpha of each.
+function imageData(canvas) {
+  return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
 }
 
 async function fetchBytes(name) {

@@ -21,7 +21,6 @@
 #include "pad.c"
 #include "crop.c"
 #include "limit.c"
-#include "mnist_format.c"
 
 #define EXPORT(name) __attribute__((export_name(#name)))
 #define MODEL ((const struct model *)0x100000) /* an address behind the program's own variables */
@@ -31,6 +30,13 @@
 #define DIGITS_CLASSES (MODEL->classes)
 #define READ_AHEAD 4 /* the vector code reads up to 3 bytes after the end of its input */
 #define MAX_SIDE 320 /* pixels; of an image */
+#define MAX_PHOTO_SIDE 192 /* pixels; digits_preprocess would shrink a larger frame */
+#define MIN_CLUTTER 0.05   /* share of the digit's mass; lighter components are not clutter */
+#define MAX_CLUTTER 1.5    /* times the digit's mass; with more clutter, it is part of a text */
+
+#include "mnist_format.c"
+#include "preprocess.h"
+#include "preprocess.c"
 
 /* A layer of the network. */
 struct step {
@@ -68,6 +74,12 @@ struct model {
     const float *outputs;
 };
 
+/* The digit that was found in a photograph. */
+struct photo {
+    int left, top, right, bottom; /* bounding box; right and bottom are exclusive */
+    int odd; /* 1: it does not have the shape of a digit, or is surrounded by too much other ink */
+};
+
 #define softmax_numerators (MODEL->softmax)
 #include "softmax.c"
 
@@ -89,6 +101,8 @@ struct model {
 #undef is_accepted
 
 static uint8_t image[MAX_SIDE * MAX_SIDE * 4]; /* red, green, blue and alpha of each pixel */
+static digits_preprocess_workspace frame;
+static struct photo photo;
 static uint8_t pixels[DIGITS_PIXELS + READ_AHEAD];
 static uint8_t *workspace;
 static float *scores;
@@ -268,6 +282,87 @@ EXPORT(convert_drawing) void convert_drawing(int width, int height)
         add_to_cells(line, y - top, right - left, bottom - top, cells);
     }
     place_cells(cells, pixels);
+}
+
+/* Return the number of connected components that the last call of digits_preprocess found. */
+static int count_components(int width, int height)
+{
+    int count = 0, i;
+
+    for (i = 0; i < width * height; i++) {
+        count = larger(count, frame.shared.labels[i]);
+    }
+    return count;
+}
+
+/* Return whether the digit of a photograph does not have the shape of a digit, or is surrounded by
+ * too much other ink. The Python version is in runtime/preprocess/segment.py. */
+static bool is_odd(int count, int width, int height, const struct ink *ink)
+{
+    double kept = 0.0, largest = 0.0, clutter = 0.0;
+    int n;
+
+    for (n = 0; n < count; n++) {
+        const struct digits_component *const component = &frame.components[n];
+
+        if (component->kept) {
+            kept += component->mass;
+            largest = component->mass > largest ? component->mass : largest;
+        }
+    }
+    for (n = 0; n < count; n++) {
+        const struct digits_component *const component = &frame.components[n];
+
+        if (!component->kept && component->mass > MIN_CLUTTER * largest
+            && borders(component, width, height) == 0) {
+            clutter += component->mass;
+        }
+    }
+    return clutter > MAX_CLUTTER * kept || is_implausible(&frame, count, width, ink);
+}
+
+/* Return the address of the result of `convert_photo`. */
+EXPORT(photo) const struct photo *photo_address(void)
+{
+    return &photo;
+}
+
+/* Find the digit in a photograph of at most 192 x 192 pixels and convert it to pixels in MNIST's
+ * format. Return a value of the enum in preprocess.h. */
+EXPORT(convert_photo) int convert_photo(int width, int height)
+{
+    struct ink ink = {.left = width, .top = height};
+    int i, n, status, count;
+
+    if (larger(width, height) > MAX_PHOTO_SIDE) {
+        return DIGITS_WRONG_SIZE;
+    }
+    for (i = 0; i < width * height; i++) { /* ITU-R 601, rounded as in Pillow */
+        const uint8_t *color = &image[4 * i];
+
+        image[i] = (uint8_t)((19595 * color[0] + 38470 * color[1] + 7471 * color[2] + 32768) >> 16);
+    }
+    status = digits_preprocess(image, width, height, &frame, pixels);
+    if (status != DIGITS_FOUND) {
+        return status;
+    }
+    count = count_components(width, height);
+    for (n = 0; n < count; n++) {
+        const struct digits_component *const component = &frame.components[n];
+
+        if (component->kept) {
+            ink.left = smaller(ink.left, component->left);
+            ink.top = smaller(ink.top, component->top);
+            ink.right = larger(ink.right, component->right);
+            ink.bottom = larger(ink.bottom, component->bottom);
+        }
+    }
+    photo.left = ink.left;
+    photo.top = ink.top;
+    photo.right = ink.right;
+    photo.bottom = ink.bottom;
+    photo.odd = is_odd(count, width, height, &ink);
+    return DIGITS_FOUND;
 }
 
 /* Compute and return the scores of the pixels. */
