@@ -11,7 +11,8 @@ const PAGE_BYTES = 65536; // of WebAssembly's memory
 const SEARCH_SIDE_PX = 192; // of the copy of a photograph in which the digit is searched
 const MIN_SEARCH_SIDE_PX = 64; // a smaller photograph is enlarged to this
 const MIN_DIGIT_PX = 28; // a smaller digit is searched again in a crop of the photograph
-const [FOUND, BLANK] = [0, 1]; // results of convert_photo
+const FOUND = 0; // result of convert_photo
+const CLUTTERED = 2; // result of convert_photo; another one means that the picture is blank
 
 // An error with a message for the user. `retry`: trying again may help; `unsupported`: the model
 // cannot do what was requested.
@@ -96,7 +97,8 @@ class LocalModel {
       return { box: whole, odd: false };
     }
     const found = this.find(canvas, whole);
-    if (!found) return { box: whole, odd: false };
+    if (found.status === CLUTTERED) throw new EngineError(text("problem.cluttered"));
+    if (found.status !== FOUND) return { box: whole, odd: false };
     const [left, top, right, bottom] = found.box;
     const side = Math.max(right - left, bottom - top);
     if (side * found.scale >= MIN_DIGIT_PX || found.scale >= 1) return found;
@@ -105,12 +107,12 @@ class LocalModel {
       Math.max(0, left - margin), Math.max(0, top - margin),
       Math.min(width, right + margin), Math.min(height, bottom + margin),
     ]);
-    if (!closer) return this.find(canvas, whole);
+    if (closer.status !== FOUND) return this.find(canvas, whole);
     return { ...closer, odd: closer.odd || found.odd };
   }
 
-  // Find the digit in a part of a photograph and convert it. Return its box, whether it is odd, and the
-  // scale of the copy in which it was searched; null if there is no ink.
+  // Find the digit in a part of a photograph and convert it. Return the status; if it was found, also its
+  // box, whether it is odd, and the scale of the copy in which it was searched.
   find(canvas, [left, top, right, bottom]) {
     const longest = Math.max(right - left, bottom - top);
     const scale = Math.min(SEARCH_SIDE_PX, Math.max(MIN_SEARCH_SIDE_PX, longest)) / longest;
@@ -118,17 +120,14 @@ class LocalModel {
     copy.width = Math.max(1, Math.round((right - left) * scale));
     copy.height = Math.max(1, Math.round((bottom - top) * scale));
     const context = copy.getContext("2d", { willReadFrequently: true });
-    context.fillStyle = "#fff"; // behind transparent pixels
-    context.fillRect(0, 0, copy.width, copy.height);
     context.imageSmoothingQuality = "high";
     context.drawImage(canvas, left, top, right - left, bottom - top, 0, 0, copy.width, copy.height);
     this.write(imageData(copy), this.program.image());
     const status = this.program.convert_photo(copy.width, copy.height);
-    if (status === BLANK) return null;
-    if (status !== FOUND) throw new EngineError(text("problem.cluttered"));
+    if (status !== FOUND) return { status };
     const [boxLeft, boxTop, boxRight, boxBottom, odd] = new Int32Array(this.read(this.program.photo(), 20).buffer);
     const box = [left + boxLeft / scale, top + boxTop / scale, left + boxRight / scale, top + boxBottom / scale];
-    return { box: box.map(Math.round), odd: Boolean(odd), scale };
+    return { status, box: box.map(Math.round), odd: Boolean(odd), scale };
   }
 
   // Return the feature maps of a picture, each block scaled to the levels 0 to 255.

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -573,6 +574,18 @@ def test_site_caches_all_its_files_and_loads_nothing_else(exported):
             assert "http://" not in text
             assert "https://" not in text
     assert sum(path.stat().st_size for path in site.iterdir()) < 200_000
+
+
+def test_site_has_every_text_that_it_shows(exported):
+    texts = json.loads((exported / "texts.en.json").read_text())
+    assert "token" not in texts  # of the page of the server
+    keys = set(
+        re.findall(r'data-(?:text|label|role)="([^"]+)"', (exported / "index.html").read_text())
+    )
+    for name in ("engine.js", "maps.js", "picture.js"):
+        keys |= set(re.findall(r'text\("([\w.]+)"', (exported / name).read_text()))
+    assert keys - texts.keys() == set()
+    assert len(keys) > 30
 
 
 def test_export_gives_identical_bytes(exported, tmp_path):

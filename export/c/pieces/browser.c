@@ -219,12 +219,14 @@ EXPORT(model) const void *model_address(void)
     return MODEL;
 }
 
+extern uint8_t __heap_base; /* the linker sets it behind the program's own variables */
+
 /* Prepare the model that lies at MODEL. Return 1, or 0 if this program cannot run it. */
 EXPORT(open) int open_model(void)
 {
     void *memory;
 
-    if (MODEL->format != FORMAT) {
+    if (MODEL->format != FORMAT || (const void *)&__heap_base > (const void *)MODEL) {
         return 0;
     }
     heap = (uint8_t *)MODEL + MODEL->bytes;
@@ -262,6 +264,9 @@ EXPORT(convert_drawing) void convert_drawing(int width, int height)
     int x, y;
 
     memset(pixels, 0, DIGITS_PIXELS);
+    if (larger(width, height) > MAX_SIDE) {
+        return;
+    }
     for (y = 0; y < height; y++) {
         for (x = 0; x < width; x++) {
             if (image[4 * (y * width + x)] != 255) {
@@ -321,6 +326,47 @@ static bool is_odd(int count, int width, int height, const struct ink *ink)
     return clutter > MAX_CLUTTER * kept || is_implausible(&frame, count, width, ink);
 }
 
+/* Return the smallest level that at least this share of the counted pixels does not exceed. */
+static int quantile(const int32_t counts[256], int total, double share)
+{
+    int level = 0, sum = counts[0];
+
+    while (level < 255 && sum < share * total) {
+        sum += counts[++level];
+    }
+    return level;
+}
+
+/* Convert the colors of the image to gray, in the same array. Transparent pixels get a uniform
+ * background, as in runtime/preprocess/grayscale.py: in a complete picture the median of the opaque
+ * pixels, in a drawing white for dark ink and black for light ink. */
+static void convert_to_gray(int size)
+{
+    int32_t counts[256] = {0};
+    int i, opaque = 0, ground;
+    double sum = 0.0;
+
+    for (i = 0; i < size; i++) { /* ITU-R 601, rounded as in Pillow */
+        uint8_t *color = &image[4 * i];
+
+        color[0] = (uint8_t)((19595 * color[0] + 38470 * color[1] + 7471 * color[2] + 32768) >> 16);
+        if (color[3] >= 128) {
+            counts[color[0]]++;
+            sum += color[0];
+            opaque++;
+        }
+    }
+    ground = sum < 128.0 * opaque || opaque == 0 ? 255 : 0;
+    if (2 * opaque > size && quantile(counts, opaque, 0.98) - quantile(counts, opaque, 0.02) > 48) {
+        ground = quantile(counts, opaque, 0.5);
+    }
+    for (i = 0; i < size; i++) {
+        const int light = image[4 * i], alpha = image[4 * i + 3];
+
+        image[i] = (uint8_t)((light * alpha + ground * (255 - alpha) + 127) / 255);
+    }
+}
+
 /* Return the address of the result of `convert_photo`. */
 EXPORT(photo) const struct photo *photo_address(void)
 {
@@ -332,16 +378,12 @@ EXPORT(photo) const struct photo *photo_address(void)
 EXPORT(convert_photo) int convert_photo(int width, int height)
 {
     struct ink ink = {.left = width, .top = height};
-    int i, n, status, count;
+    int n, status, count;
 
     if (larger(width, height) > MAX_PHOTO_SIDE) {
         return DIGITS_WRONG_SIZE;
     }
-    for (i = 0; i < width * height; i++) { /* ITU-R 601, rounded as in Pillow */
-        const uint8_t *color = &image[4 * i];
-
-        image[i] = (uint8_t)((19595 * color[0] + 38470 * color[1] + 7471 * color[2] + 32768) >> 16);
-    }
+    convert_to_gray(width * height);
     status = digits_preprocess(image, width, height, &frame, pixels);
     if (status != DIGITS_FOUND) {
         return status;
