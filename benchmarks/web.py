@@ -235,8 +235,7 @@ def _measure(browser: Any, url: str, folder: Path, images: TestSet) -> tuple[str
     least = min(rounds["onnxruntime-web"]) / min(rounds["wasm"])
     median = statistics.median(rounds["onnxruntime-web"]) / statistics.median(rounds["wasm"])
     host = machine.describe()
-    # On a busy machine, other processes delay a page. `chrt --rr 1 python -m benchmarks.web` does not
-    # let them.
+    # On a busy machine, other processes delay a page, unless `chrt --rr 1` starts this command.
     real_time = os.sched_getscheduler(0) != os.SCHED_OTHER
     page_text = f"""# The model in a browser
 

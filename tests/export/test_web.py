@@ -63,7 +63,7 @@ CLASSIFY_PROGRAM = """async () => {
   for (const { strokes, pen } of await (await fetch("cases.json")).json()) {
     pad.strokes = strokes;
     const canvas = pen === null ? pad.digit() : render(strokes, 256, 256, [256, 0, 0], pen);
-    const answer = await engine.classify(canvas);
+    const answer = await engine.classify(canvas, true);
     const { data } = canvas.getContext("2d").getImageData(0, 0, 256, 256);
     const gray = Uint8Array.from({ length: 256 * 256 }, (_, i) => data[4 * i]);
     const text = Array.from(gray, (value) => String.fromCharCode(value)).join("");
@@ -583,7 +583,7 @@ def test_site_has_every_text_that_it_shows(exported):
         re.findall(r'data-(?:text|label|role)="([^"]+)"', (exported / "index.html").read_text())
     )
     for name in ("engine.js", "maps.js", "picture.js"):
-        keys |= set(re.findall(r'text\("([\w.]+)"', (exported / name).read_text()))
+        keys |= set(re.findall(r'\btext\("([\w.]+)"', (exported / name).read_text()))
     assert keys - texts.keys() == set()
     assert len(keys) > 30
 
@@ -707,8 +707,8 @@ def test_site_shows_the_feature_maps_of_the_classifier(exported, hosted, opened)
       context.fillRect(60, 50, 130, 24);
       context.fillRect(150, 50, 24, 150);
       const engine = await open();
-      const { pixels } = await engine.classify(canvas);
-      const blocks = await engine.featureMaps(canvas);
+      const { pixels } = await engine.classify(canvas, true);
+      const blocks = await engine.featureMaps(canvas, true);
       return [[...pixels], blocks.map((block) => ({ ...block, maps: [...block.maps] }))];
     }"""
     with hosted(exported) as url, opened(url) as page:
