@@ -4152,7 +4152,7 @@ int digits_selftest(uint8_t workspace[DIGITS_WORKSPACE_BYTES])
     return 0;
 }
 
-/* --- Conversion to MNIST's format; runtime/preprocess/mnist_format.py is the Python version ---- */
+/* --- Conversion to MNIST's format; runtime/preprocess/mnist_format.py is the Python version --- */
 
 /* Return the share of a pixel that a cell from `start` to `end` covers, 0 to 1. */
 static double covered(int pixel, double start, double end)
@@ -4205,7 +4205,7 @@ static void place_cells(const double *cells, uint8_t *pixels)
             y_moment += (row + 0.5) * cell;
         }
     }
-    /* In single precision, the center of a symmetric digit is an exact half of a cell or a border. */
+    /* In single precision, the center of a symmetric digit is exactly in or between cells. */
     down = (int)(15.0 - (float)(y_moment / mass));
     right = (int)(15.0 - (float)(x_moment / mass));
     for (i = 0; i < 20 * 20; i++) {
@@ -5845,4 +5845,4 @@ int digits_preprocess(const uint8_t *gray, int width, int height,
 9
  */
 
-/* digest 4e52549f2e8f149481426592eaa79aad2693420711b8e21663478d2535c55492 */
+/* digest a7abdba22052aec1bc4c4856fbfdec553d94abb51e3d6b06d745d85e1ca5bc8d */

@@ -1,5 +1,5 @@
-/* The program of the page that `digit-edge export-web` writes, in WebAssembly. It runs any model that
- * export.c supports. The model is not compiled in: the page copies the file `model.bin` to the
+/* The program of the page that `digit-edge export-web` writes, in WebAssembly. It runs any model
+ * that export.c supports. The model is not compiled in: the page copies the file `model.bin` to the
  * address MODEL. export/c/browser_model.py writes this file with the layout of the structs here.
  * `make wasm` compiles the program. */
 
@@ -24,12 +24,12 @@
 
 #define EXPORT(name) __attribute__((export_name(#name)))
 #define MODEL ((const struct model *)0x100000) /* an address behind the program's own variables */
-#define FORMAT 1 /* of the file model.bin */
+#define FORMAT 1       /* of the file model.bin */
 #define PAGE_BYTES 65536
 #define DIGITS_PIXELS (28 * 28)
 #define DIGITS_CLASSES (MODEL->classes)
-#define READ_AHEAD 4 /* the vector code reads up to 3 bytes after the end of its input */
-#define MAX_SIDE 320 /* pixels; of an image */
+#define READ_AHEAD 4       /* the vector code reads up to 3 bytes after the end of its input */
+#define MAX_SIDE 320       /* pixels; of an image */
 #define MAX_PHOTO_SIDE 192 /* pixels; digits_preprocess would shrink a larger frame */
 #define MIN_CLUTTER 0.05   /* share of the digit's mass; lighter components are not clutter */
 #define MAX_CLUTTER 1.5    /* times the digit's mass; with more clutter, it is part of a text */
@@ -57,8 +57,8 @@ struct step {
 
 /* The start of model.bin. Its pointers are addresses in the memory of this program. */
 struct model {
-    double logit_weight;        /* of the rejection model */
-    double rejection_threshold; /* an image with a lower score is rejected */
+    double logit_weight;         /* of the rejection model */
+    double rejection_threshold;  /* an image with a lower score is rejected */
     double confidence_threshold; /* without a rejection model */
     int format;
     int bytes; /* size of model.bin */
@@ -146,7 +146,8 @@ static const uint8_t *feature_maps(const struct step *step, const uint8_t *input
     layer.output.height = (layer.input.height - layer.kernel.height) / layer.stride.height + 1;
     layer.output.width = (layer.input.width - layer.kernel.width) / layer.stride.width + 1;
     layer.pool.height = layer.pool.width = 1;
-    if (posix_memalign(&maps, 1, layer.output.height * layer.output.width * layer.output.channels)) {
+    if (posix_memalign(&maps, 1, layer.output.height * layer.output.width * layer.output.channels)
+        != 0) {
         return NULL;
     }
     heap = maps; /* the page reads the maps before the next call */

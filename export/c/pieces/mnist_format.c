@@ -1,4 +1,4 @@
-/* --- Conversion to MNIST's format; runtime/preprocess/mnist_format.py is the Python version ---- */
+/* --- Conversion to MNIST's format; runtime/preprocess/mnist_format.py is the Python version --- */
 
 /* Return the share of a pixel that a cell from `start` to `end` covers, 0 to 1. */
 static double covered(int pixel, double start, double end)
@@ -51,7 +51,7 @@ static void place_cells(const double *cells, uint8_t *pixels)
             y_moment += (row + 0.5) * cell;
         }
     }
-    /* In single precision, the center of a symmetric digit is an exact half of a cell or a border. */
+    /* In single precision, the center of a symmetric digit is exactly in or between cells. */
     down = (int)(15.0 - (float)(y_moment / mass));
     right = (int)(15.0 - (float)(x_moment / mass));
     for (i = 0; i < 20 * 20; i++) {
