@@ -41,7 +41,8 @@ _SHARED_FILES = (
     "icon.svg",
 )
 # Starts of the keys of texts that only the page of the server shows.
-_SERVER_TEXTS = ("mode", "number", "preview", "problem.4", "problem.5", "token")
+_SERVER_TEXTS = ("keep", "kept", "mode", "number", "preview", "problem.4", "problem.5", "token")
+_GOLDEN_IMAGES = 4  # that the page checks when it opens; each adds 1.3 KB to the site
 _LANGUAGE = (
     "en"  # of the texts that are in the HTML, until the page has loaded the browser's language
 )
@@ -231,8 +232,8 @@ def _spec(opened: Artifact, network: Network) -> dict[str, Any]:
             "n_test": spec.metrics.n_test if spec.metrics else None,
         },
         "golden": {
-            "pixels": base64.b64encode(spec.golden.pixels.tobytes()).decode(),
-            "scores": spec.golden.scores.tolist(),
+            "pixels": base64.b64encode(spec.golden.pixels[:_GOLDEN_IMAGES].tobytes()).decode(),
+            "scores": spec.golden.scores[:_GOLDEN_IMAGES].tolist(),
         },
         "feature_maps": feature_maps(network),
         "rejects_odd_shapes": spec.rejection_model is not None,
