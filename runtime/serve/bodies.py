@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeAlias
 
-from runtime.serve.json_schema import Keywords
+from runtime.serve.openapi.json_schema import Keywords
 
 # Types of fields, with JSON-schema keywords for the OpenAPI document. A `Box` is (left, top, right,
 # bottom) in pixels.
