@@ -292,12 +292,10 @@ class Classifier:
         return self._predict_all(np.stack(batch)) if batch else []
 
     def _predict_components(self, batch: list[Pixels]) -> list[Prediction]:
-        """Predict the ink components of a page; reject them as strictly as `classify` does."""
+        """Predict the ink components of a page; reject them at least as strictly as `classify`."""
         predictions = self._predict_batch(batch)
         return [
-            prediction
-            if not prediction.accepted or self._is_confirmed(prediction, pixels)
-            else replace(prediction, accepted=False)
+            self._repeated(prediction, pixels) if prediction.accepted else prediction
             for prediction, pixels in zip(predictions, batch, strict=True)
         ]
 
@@ -309,20 +307,16 @@ class Classifier:
         return list(map(Prediction, labels, confidences.tolist(), scores, accepted.tolist()))
 
     def _confirm(self, prediction: Prediction, preprocessed: PreprocessedImage) -> Prediction:
-        """Reject a prediction if the ink looks wrong or test-time augmentation contradicts it.
+        """Repeat an uncertain prediction, and reject it if the shape of the ink is implausible.
 
-        The ink looks wrong if its shape is implausible or if an 8 looks like a B. Only uncertain
-        predictions are augmented. Predictions of models without a rejection model are returned
-        unchanged. Such a model may have a filled shape or a B as a class.
+        Predictions of models without a rejection model are returned unchanged: such a model may
+        have a filled shape as a class. So are those of blank images and of MNIST's format.
         """
-        if self.spec.rejection_model is None or not prediction.accepted:
+        if preprocessed.method in ("pixels", "mnist", "blank"):
             return prediction
-        if preprocessed.method in ("pixels", "mnist"):
-            return prediction
-        accepted = not preprocessed.implausible and self._is_confirmed(
-            prediction, preprocessed.pixels
-        )
-        return prediction if accepted else replace(prediction, accepted=False)
+        if preprocessed.implausible and self.spec.rejection_model is not None:
+            return replace(prediction, accepted=False)
+        return self._repeated(prediction, preprocessed.pixels)
 
     def _is_confirmed(
         self,
@@ -330,31 +324,51 @@ class Classifier:
         pixels: Pixels,
         may_augment: Callable[[], bool] = lambda: True,
     ) -> bool:
-        """Return whether an accepted prediction stays accepted when the ink is examined again.
-
-        It does not if an 8 looks like a B, or if test-time augmentation contradicts an uncertain
-        prediction. Predictions of models without a rejection model are always confirmed.
+        """Return whether an accepted prediction stays the same and accepted if it is repeated.
 
         Args:
             prediction: the accepted prediction.
             pixels: of the image, uint8 (28, 28, 1).
+            may_augment: see `_repeated`.
+        """
+        repeated = self._repeated(prediction, pixels, may_augment)
+        return repeated.accepted and repeated.label == prediction.label
+
+    def _repeated(
+        self,
+        prediction: Prediction,
+        pixels: Pixels,
+        may_augment: Callable[[], bool] = lambda: True,
+    ) -> Prediction:
+        """Average the scores of an uncertain prediction over varied copies of the image.
+
+        The copies decide whether an uncertain prediction is accepted. An 8 that looks like a B is
+        rejected. Predictions of models without a rejection model are returned unchanged.
+
+        Args:
+            prediction: the prediction for the image itself.
+            pixels: of the image, uint8 (28, 28, 1).
             may_augment: called before test-time augmentation, which takes 1.5 ms. If it returns
-                False, the prediction is not confirmed.
+                False, the prediction is rejected.
         """
         if self.spec.rejection_model is None:
-            return True
-        if self._looks_like_b(prediction, pixels):
-            return False
+            return prediction
+        accepted = prediction.accepted
         score = self._scorer.score(pixels, prediction.confidence)
-        if not self._scorer.is_uncertain(score, prediction.confidence):
-            return True
-        if not may_augment():
-            return False
-        from runtime.tta import mean_tta_score, tta_variants  # few images need it
+        if self._scorer.is_uncertain(score, prediction.confidence):
+            if not may_augment():
+                return replace(prediction, accepted=False)
+            from runtime.tta import tta_score, tta_variants  # few images need it
 
-        variants, predicted = tta_variants(pixels), int(prediction.scores.argmax())
-        scores = self.backend.scores(variants)
-        return mean_tta_score(variants, scores, predicted, self._scorer) >= self._scorer.threshold
+            variants = tta_variants(pixels)
+            scores = self.backend.scores(variants)
+            mean = scores.mean(axis=0)
+            best = int(mean.argmax())
+            accepted = tta_score(variants, scores, self._scorer) >= self._scorer.threshold
+            prediction = Prediction(self._labels[best], float(mean[best]), mean, accepted)
+        if accepted and self._looks_like_b(prediction, pixels):
+            return replace(prediction, accepted=False)
+        return prediction
 
     def _looks_like_b(self, prediction: Prediction, pixels: Pixels) -> bool:
         """Return whether the image is a B predicted as 8; False if the model has other classes."""

@@ -109,8 +109,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_const",
         const=PUBLISHED,
         dest="recipe",
-        help=f"the recipe of the published artifacts: {PUBLISHED.epochs} epochs, the last third "
-        "with some images low in contrast, noisy, blurred or partly covered",
+        help=f"the recipe of the published artifacts: {PUBLISHED.epochs} epochs, the last "
+        f"{PUBLISHED.corrupted_fraction:.0%}% with some images low in contrast, noisy, blurred or "
+        "partly covered",
     )
     kind.add_argument(
         "--fast",

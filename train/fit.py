@@ -18,10 +18,9 @@ from runtime.preprocess.form import PHOTO
 from train import checkpoint
 from train.augment import augment
 from train.checkpoint import Checkpoint, Epoch
-from train.corrupt import corrupt
+from train.corrupt import corrupt, vary_light
 from train.data.splits import Split
 from train.evaluate import logits_of, loss_and_accuracy
-from train.lighting import vary_light
 from train.model import Network
 from train.recipe import Recipe
 

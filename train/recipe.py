@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 
 from runtime.errors import EdgeError
 from train.augment import Augmentation
-from train.corrupt import Corruption
-from train.lighting import Lighting
+from train.corrupt import Corruption, Lighting
 
 _Group = TypeVar("_Group", "Recipe", Augmentation, Corruption, Lighting)
 # Settings that must be less than 1; `changed` raises EdgeError for 1 and more.
@@ -171,12 +170,12 @@ class Recipe:
 DEFAULT = Recipe()  # without an option
 PUBLISHED = Recipe(  # `digit-edge train --published`: the models in the package
     name="published",
-    epochs=40,
+    epochs=45,
     weight_decay=0.1,
     early_corruption=Corruption(share=0.15, stroke_px=1.4),
-    corrupted_fraction=1 / 3,
+    corrupted_fraction=0.4,
     corruption=Corruption(
-        share=0.3,
+        share=0.33,
         contrast=0.8,
         brightness=0.4,
         noise=0.3,

@@ -29,8 +29,8 @@ GRID_SHAPE = (10, 14)  # rows and columns of the squares
 _USED_PIXELS = slice(TOP_ROW * _SIDE_PX, BOTTOM_ROW * _SIDE_PX)  # positions in a flattened image
 _USED_PIXEL_COUNT = (BOTTOM_ROW - TOP_ROW) * _SIDE_PX  # used pixels per image
 
-# An uncertain prediction is accepted only if test-time augmentation confirms it.
-CERTAIN_CONFIDENCE = 0.95  # a prediction with a lower confidence is uncertain
+# An uncertain prediction is repeated with test-time augmentation.
+CERTAIN_CONFIDENCE = 0.99  # a prediction with a lower confidence is uncertain
 CERTAIN_SCORE_MARGIN = 4.0  # a prediction whose score is less above the threshold is uncertain
 
 # Higher confidences c count as this one. Closer to 1, the small differences between engines would
@@ -187,7 +187,7 @@ class RejectionScorer:
         return self.score(pixels, confidence) >= self.threshold
 
     def is_uncertain(self, score: float, confidence: float) -> bool:
-        """Return whether test-time augmentation must confirm an accepted prediction.
+        """Return whether a prediction must be repeated with test-time augmentation.
 
         Args:
             score: the result of `score` for the image.

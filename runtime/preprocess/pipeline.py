@@ -15,10 +15,9 @@ from typing import Any, cast
 import numpy as np
 
 from runtime.errors import ImageError
-from runtime.preprocess import fast_png, segment_tiny
+from runtime.preprocess import fast_png
 from runtime.preprocess.decode import CachedDecoder, ImageSource, describe
 from runtime.preprocess.form import MNIST_FORM, PHOTO, Form
-from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.mnist_format import (
     FORMAT_CHECK_WEIGHTS,
     MIN_PEAK_LEVEL,
@@ -30,7 +29,7 @@ from runtime.preprocess.mnist_format import (
     tight_to_mnist_format,
 )
 from runtime.preprocess.photo import photo_pixels
-from runtime.preprocess.segment import Box, Segment, segment_digit
+from runtime.preprocess.segment import Box, segment_digit
 
 DARK_ON_LIGHT = "dark on light"  # ink darker than its background
 LIGHT_ON_DARK = "light on dark"  # ink lighter than its background
@@ -166,7 +165,7 @@ def preprocess(
     for color in (False, True) if decoded.colored else (False,):
         if color:
             gray = image.decode(longest=_SEARCH_SIDE_PX, color=True).gray
-        segment = _segment(gray)
+        segment = segment_digit(gray)
         if segment is not None:
             break
     else:
@@ -183,7 +182,8 @@ def preprocess(
         margin = max(box[2] - box[0], box[3] - box[1]) // 2
         left, top = max(int((box[0] - margin) * x), 0), max(int((box[1] - margin) * y), 0)
         closer = segment_digit(
-            gray[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1]
+            gray[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1],
+            is_part=True,
         )
         if closer is not None and closer.dark == segment.dark:
             # Ink outside the crop, which makes the digit implausible, is known to the first
@@ -207,15 +207,6 @@ def preprocess(
         segment.implausible,
         segment.has_neighbors,
     )
-
-
-def _segment(gray: Gray) -> Segment | None:
-    """Segment the digit with `segment_tiny` if the picture is small, or else with `segment`."""
-    if max(gray.shape) <= segment_tiny.MAX_SIDE_PX:
-        segment = segment_tiny.segment_digit(gray)
-        if segment is not None:
-            return segment
-    return segment_digit(gray)
 
 
 def _given_pixels(image: ImageSource, form: Form) -> Pixels | None:

@@ -9,7 +9,7 @@
 #define MIN_CONTRAST 10.0 /* gray levels; weaker contrast is noise */
 #define NOISE_FACTOR 4.0  /* contrast below this multiple of the background's noise is noise */
 #define STROKE_LEVEL 0.3 /* share of the ink's level; stronger contrast is ink */
-#define THIN_STROKE 1.8  /* pixels; thinner strokes of a 20-pixel digit are widened */
+#define THIN_STROKE 1.3  /* pixels; thinner strokes of a 20-pixel digit are widened */
 
 /* The digit in a frame. */
 struct ink {
@@ -950,6 +950,18 @@ static int gap(const struct digits_component *one, const struct ink *other)
     return larger(across, down);
 }
 
+/* Return whether a component overlaps a box, or is above or below it; not if it surrounds the box. */
+static bool is_stacked(const struct digits_component *one, const struct ink *box)
+{
+    const int across = smaller(one->right, box->right) - larger(one->left, box->left);
+    const int down = smaller(one->bottom, box->bottom) - larger(one->top, box->top);
+    const int width = smaller(one->right - one->left, box->right - box->left);
+    const bool surrounds = one->left <= box->left && one->top <= box->top
+                           && one->right >= box->right && one->bottom >= box->bottom;
+
+    return !surrounds && ((across > 0 && down > 0) || across >= 0.5 * width);
+}
+
 /* Choose the main component of the digit and components close to it. Set the bounding box of all
  * chosen components. Return false if no component qualifies. */
 static bool choose(digits_preprocess_workspace *workspace, int count, int width, int height,
@@ -992,10 +1004,11 @@ static bool choose(digits_preprocess_workspace *workspace, int count, int width,
             0.15 * larger(before.right - before.left, before.bottom - before.top);
 
         for (n = 0; n < count; n++) {
+            const int sides = borders(&all[n], width, height);
             /* A smaller mass is noise. */
             const bool near = all[n].mass > 0.03 * chosen->mass
-                              && (ink->tight || borders(&all[n], width, height) == 0
-                                  || borders(chosen, width, height) > 0);
+                              && (ink->tight || sides == 0 || borders(chosen, width, height) > 0
+                                  || (sides == 1 && is_stacked(&all[n], &before)));
 
             if (near && gap(&all[n], &before) <= reach) {
                 all[n].kept = true;
@@ -1211,7 +1224,7 @@ static bool find_tight_digit(digits_preprocess_workspace *workspace, int width, 
     return false;
 }
 
-/* --- Conversion to MNIST's format --- */
+/* --- Ink of the digit --- */
 
 /* Write a row of the digit's ink, from 0 to 1. y is relative to the top of the bounding box. */
 static void ink_row(const digits_preprocess_workspace *workspace, int width, int height, int y,
@@ -1259,15 +1272,6 @@ static int missing_width(digits_preprocess_workspace *workspace, int width, int 
     return within((int)(THIN_STROKE * longest / 20.0 - 2 * area / outline + 0.5), longest / 8);
 }
 
-/* Return the share of a pixel that a cell from `start` to `end` covers, 0 to 1. */
-static double covered(int pixel, double start, double end)
-{
-    const double first = start > pixel ? start : pixel;
-    const double last = end < pixel + 1 ? end : pixel + 1;
-
-    return last > first ? last - first : 0.0;
-}
-
 /* Scale the ink to 20 x 20 cells, and write the mean of each cell. Before, strokes are widened by
  * `extra` pixels: each pixel becomes the maximum of itself and the `extra` pixels to the left and
  * above. */
@@ -1276,12 +1280,9 @@ static void shrink_ink(digits_preprocess_workspace *workspace, int width, int he
 {
     const int ink_width = ink->right - ink->left, ink_height = ink->bottom - ink->top;
     const int wide = ink_width + extra, high = ink_height + extra;
-    const int side = larger(larger(wide, high), 10);
-    const int left = (side - wide) / 2, top = (side - high) / 2;
-    const double cell = side / 20.0;
     float *const line = workspace->row;
     double *const cells = workspace->cells;
-    int x, y, i, row, column;
+    int x, y, i;
 
     for (i = 0; i < 20 * 20; i++) {
         cells[i] = 0.0;
@@ -1308,48 +1309,7 @@ static void shrink_ink(digits_preprocess_workspace *workspace, int width, int he
                 line[x] = value > line[x] ? value : line[x];
             }
         }
-        for (row = 0; row < 20; row++) {
-            const double share = covered(y, row * cell - top, (row + 1) * cell - top);
-
-            for (column = 0; share > 0.0 && column < 20; column++) {
-                const double start = column * cell - left, end = start + cell;
-                double sum = 0.0;
-
-                for (x = within((int)start, wide); x < wide && x < end; x++) {
-                    sum += line[x] * covered(x, start, end);
-                }
-                cells[row * 20 + column] += sum * share / (cell * cell);
-            }
-        }
-    }
-}
-
-/* Scale the maximum of the cells to 255. Move the center of mass to the center of 28 x 28 pixels.
- * Source: C. Yadav and L. Bottou, "Cold Case: The Lost MNIST Digits", 2019. */
-static void place_cells(const double *cells, uint8_t *pixels)
-{
-    double peak = 0.0, mass = 0.0, x_moment = 0.0, y_moment = 0.0;
-    int row, column, down, right, i;
-
-    for (row = 0; row < 20; row++) {
-        for (column = 0; column < 20; column++) {
-            const double cell = cells[row * 20 + column];
-
-            peak = cell > peak ? cell : peak;
-            mass += cell;
-            x_moment += (column + 0.5) * cell;
-            y_moment += (row + 0.5) * cell;
-        }
-    }
-    down = (int)(15.0 - y_moment / mass);
-    right = (int)(15.0 - x_moment / mass);
-    for (i = 0; i < 20 * 20; i++) {
-        const int y = i / 20 + down, x = i % 20 + right;
-
-        if (y >= 0 && y < 28 && x >= 0 && x < 28) {
-            /* Round up fractions of 0.499 or more: they may be halves with rounding errors. */
-            pixels[y * 28 + x] = (uint8_t)(cells[i] * (255.0 / peak) + 0.5 + 1.0 / 1024.0);
-        }
+        add_to_cells(line, y, wide, high, cells);
     }
 }
 
