@@ -163,10 +163,10 @@ class _Files:
 
 
 def _file_column(rows: Rows, files: _Files) -> int | None:
-    """Return the column in which most of the tried rows name existing images; None without one."""
+    """Return the column in which most of the tried rows name different images; None without one."""
     tried = rows[1:] or rows
     counts = [
-        sum(files.find(row[column]) is not None for row in tried if column < len(row))
+        len({files.find(row[column]) for row in tried if column < len(row)} - {None})
         for column in range(len(rows[0]))
     ]
     best = max(counts)

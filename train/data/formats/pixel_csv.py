@@ -119,7 +119,7 @@ def _read_table(path: Path) -> Table:
         head = list(islice(lines, _CHUNK_ROWS))
         separator = text_file.separator_of(head[0]) if head else ","
         first = text_file.cells_of(head[0], separator) if head else []
-        header = first if any(not _is_number(cell) for cell in first[1:-1]) else None
+        header = first if _is_header(first) else None
         if header is not None:
             head = head[1:]
         if not head:
@@ -168,6 +168,14 @@ def _read_table(path: Path) -> Table:
     return (
         to_levels(str(path), images).reshape(-1, *shape),
         labels_of(f"{path}: labels", _typed(np.array(labels))),
+    )
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Return whether a row contains names; a label may be text in any row, but not a pixel."""
+    ends = cells[:1] + cells[-1:]
+    return any(cell.lower() in LABEL_NAMES for cell in ends) or any(
+        not _is_number(cell) for cell in cells[1:-1]
     )
 
 
