@@ -24,6 +24,8 @@ from runtime.cli.parser import CommandParser
 from runtime.errors import ArtifactError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
+from runtime.model.spec import CLASSES
+from runtime.preprocess.form import MNIST_FORM
 from runtime.system import atomic_write
 
 _ROOT = Path(__file__).parents[1]  # the folder that contains `export` and `runtime`
@@ -136,6 +138,11 @@ def open_model(path: Path) -> Artifact:
         raise ArtifactError(
             f"{path}: the page needs the input and output of this project's models, (N, 28, 28, 1) "
             f"from 0 to 1 and a softmax; this model has {opened.spec.interface}"
+        )
+    if opened.spec.kind == CLASSES and opened.spec.pixel_form != MNIST_FORM:
+        raise ArtifactError(
+            f"{path}: the page takes drawings of 28x28 pixels, not {opened.spec.pixel_form}; use "
+            "the page of digit-edge serve for this model"
         )
     open_backend(opened)
     return opened

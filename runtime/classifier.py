@@ -23,6 +23,7 @@ from runtime.model.rejection import RejectionScorer
 from runtime.model.spec import CLASSES, ModelSpec
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder, ImageSource, describe
+from runtime.preprocess.form import MNIST_FORM
 from runtime.preprocess.pipeline import (
     PreprocessedImage,
     buffer_stream,
@@ -61,12 +62,12 @@ class Classifier:
         self._artifact = opened
         self._network: Network | None = None  # computes the feature maps
         self._reopen = reopen
-        self._labels = backend.spec.labels
+        self._labels, self._form = backend.spec.labels, backend.spec.pixel_form
         self._lock = threading.Lock()
         self._line_reader_sought = False
         self._opened_line_reader: LineReader | None = None
         self._scorer = RejectionScorer(
-            backend.spec.confidence_threshold, backend.spec.rejection_model
+            backend.spec.confidence_threshold, backend.spec.rejection_model, self._form
         )
         _OPEN.add(self)
 
@@ -131,9 +132,22 @@ class Classifier:
         """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8 with N ≥ 1.
 
         Raises:
-            ImageError: `pixels` has a different shape or dtype.
+            ImageError: `pixels` has a different shape or dtype than the model's form.
         """
         return self.backend.scores(pixels)
+
+    def preprocess(self, image: ImageSource) -> PreprocessedImage:
+        """Convert an image to the pixels that the model takes, see `spec.pixel_form`.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        return preprocess(image, form=self._form)
+
+    @property
+    def reads_numbers(self) -> bool:
+        """Whether `read` can split images into digits for this model."""
+        return self._form == MNIST_FORM
 
     def feature_maps(self, pixels: Pixels) -> "list[Maps]":
         """Return the outputs of the network's convolutions, before each max pooling.
@@ -141,7 +155,7 @@ class Classifier:
         The first call opens the model a second time: see `runtime.backends.feature_maps`.
 
         Args:
-            pixels: one image in MNIST's format, uint8 (28, 28, 1).
+            pixels: one image in the model's form, uint8 (28, 28, 1) for digits.
 
         Returns:
             For each max pooling, float32 (channels, height, width).
@@ -167,8 +181,8 @@ class Classifier:
         Args:
             image: a path, the bytes of a file, a binary file object, a Pillow image, or an array.
                 An array has the shape (height, width[, 1, 3 or 4]) and the dtype uint8, uint16,
-                bool, or float with values from 0 to 1. A uint8 array (28, 28) or (28, 28, 1) is
-                classified without preprocessing.
+                bool, or float with values from 0 to 1. A uint8 array (28, 28) or (28, 28, 1), or
+                of the shape of the model's form, is classified without preprocessing.
             return_view: store the preprocessed image in `Prediction.view`, for `runtime.visualize`.
 
         Returns:
@@ -177,7 +191,7 @@ class Classifier:
         Raises:
             ImageError: the image cannot be read.
         """
-        preprocessed = preprocess(image)
+        preprocessed = self.preprocess(image)
         prediction = self.classify_preprocessed(preprocessed)
         return replace(prediction, view=preprocessed) if return_view else prediction
 
@@ -185,7 +199,7 @@ class Classifier:
         """Predict the digit in a preprocessed image.
 
         Args:
-            preprocessed: the result of `runtime.preprocess.pipeline.preprocess`.
+            preprocessed: the result of the method `preprocess`.
         """
         scores = self.backend.scores(preprocessed.pixels[np.newaxis])[0]
         return self._confirm(self._predict(preprocessed.pixels, scores), preprocessed)
@@ -203,10 +217,10 @@ class Classifier:
             ImageError: one of the images cannot be read.
         """
         images = list(images)
-        pixels = stack_pixels(images)
+        pixels = stack_pixels(images, self._form)
         if pixels is not None:
             return self._predict_all(pixels)
-        preprocessed = preprocess_batch(images)
+        preprocessed = preprocess_batch(images, self._form)
         predictions = self._predict_batch([image.pixels for image in preprocessed])
         return list(map(self._confirm, predictions, preprocessed))
 
@@ -223,8 +237,14 @@ class Classifier:
                 otherwise it is omitted.
 
         Raises:
+            ArtifactError: the model takes photographs, or ink of another size than 28×28.
             ImageError: the image cannot be read.
         """
+        if not self.reads_numbers:
+            raise ArtifactError(
+                f"the model {self.spec.name} takes {self._form}, but numbers are read by a model "
+                "of 28x28 ink: pass another model, or classify each crop"
+            )
         name = describe(image)
         try:
             return self._read(image, name, keep_unknown)

@@ -1,4 +1,4 @@
-"""Converts images as they are stored to the form that the network takes: 28 × 28 pixels, gray.
+"""Converts images as they are stored to the form that the network takes, such as 28 × 28 of ink.
 
 `train.data.load` calls `convert` with each split that a reader of `train.data.formats` returns. No
 other module converts the images of a data set.
@@ -14,7 +14,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from runtime.errors import DatasetError, ImageError, plural, printable
-from runtime.preprocess.mnist_format import PIXELS_SHAPE, Pixels
+from runtime.preprocess.form import MNIST_FORM, Form
+from runtime.preprocess.mnist_format import Pixels
 from runtime.preprocess.pipeline import to_pixels
 from train.data.raw import RawSplit
 from train.data.splits import Split
@@ -22,30 +23,33 @@ from train.data.splits import Split
 MAX_LISTED_IMAGES = 10  # unreadable images that get a message each; further ones are only counted
 
 
-def convert(raw: RawSplit, as_is: bool) -> Split:
-    """Convert the images of a split to MNIST's form.
+def convert(raw: RawSplit, as_is: bool, form: Form = MNIST_FORM) -> Split:
+    """Convert the images of a split to the form of a network.
 
-    An array of uint8 images of 28 × 28 pixels is used unchanged and not copied. Encoded images that
-    cannot be decoded are skipped; stderr names the first of them and their number.
+    An array of uint8 images of the form's size is used unchanged and not copied. Encoded images
+    that cannot be decoded are skipped; stderr names the first of them and their number.
 
     Args:
         raw: the images as they are stored.
-        as_is: use the images unchanged: they are 28 × 28 pixels, gray, light on dark. Otherwise the
-            runtime's preprocessing converts them.
+        as_is: use the images unchanged: they are in the form already, 28 × 28 pixels, gray, light
+            on dark. Otherwise the runtime's preprocessing converts them.
+        form: the form of the pixels.
 
     Raises:
         DatasetError: an image of an array cannot be converted, or `as_is` is set and the array has
             images of another shape.
     """
     if isinstance(raw.images, np.ndarray):
-        return Split(_convert_array(raw, raw.images, as_is), raw.labels)
+        return Split(_convert_array(raw, raw.images, as_is, form), raw.labels)
     pixels, labels, skipped = [], [], 0
     title = f"reading {printable(Path(raw.source).name)}"
     silent = not sys.stderr.isatty()
     for index, image in enumerate(tqdm(raw.images, desc=title, leave=False, disable=silent)):
         name = raw.name_of(index)
         try:
-            pixels.append(_read_as_is(image, name) if as_is else to_pixels(image, name=name))
+            pixels.append(
+                _read_as_is(image, name, form) if as_is else to_pixels(image, name=name, form=form)
+            )
             labels.append(raw.labels[index])
         except ImageError as error:
             skipped += 1
@@ -54,34 +58,38 @@ def convert(raw: RawSplit, as_is: bool) -> Split:
     if skipped:
         summary = f"{raw.source}: {skipped} of {plural(len(raw), 'file')} skipped"
         print(printable(summary), file=sys.stderr)
-    stacked = np.stack(pixels) if pixels else np.empty((0, *PIXELS_SHAPE), np.uint8)
+    stacked = np.stack(pixels) if pixels else np.empty((0, *form.shape), np.uint8)
     return Split(stacked, np.array(labels, np.int64))
 
 
-def _convert_array(raw: RawSplit, images: npt.NDArray[np.uint8], as_is: bool) -> Pixels:
-    """Convert an array of images to pixels, uint8 (N, 28, 28, 1)."""
-    if images.shape[1:] in (PIXELS_SHAPE, PIXELS_SHAPE[:2]):
-        return images.reshape(-1, *PIXELS_SHAPE)
+def _convert_array(raw: RawSplit, images: npt.NDArray[np.uint8], as_is: bool, form: Form) -> Pixels:
+    """Convert an array of images to pixels, uint8 (N, *form.shape)."""
+    if images.shape[1:] in form.array_shapes:
+        return images.reshape(-1, *form.shape)
     if as_is:
         raise DatasetError(
-            f"{raw.source} has images of shape {images.shape[1:]}, but --as-is needs (28, 28); "
-            "omit --as-is to have the images converted"
+            f"{raw.source} has images of shape {images.shape[1:]}, but --as-is needs "
+            f"{form.array_shapes[0]}; omit --as-is to have the images converted"
         )
     try:
-        return np.stack([to_pixels(image, name=raw.name_of(n)) for n, image in enumerate(images)])
+        return np.stack(
+            [to_pixels(image, name=raw.name_of(n), form=form) for n, image in enumerate(images)]
+        )
     except ImageError as error:
         raise DatasetError(str(error)) from error
 
 
-def _read_as_is(image: Path | bytes, name: str) -> Pixels:
-    """Decode a 28x28 image without preprocessing, as uint8 (28, 28, 1)."""
+def _read_as_is(image: Path | bytes, name: str, form: Form) -> Pixels:
+    """Decode an image of the form's size without preprocessing, as uint8 of the form's shape."""
+    height, width, channels = form.shape
     try:
         with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
-            if opened.size != PIXELS_SHAPE[:2]:
+            if opened.size != (width, height):
                 raise ImageError(
-                    f"{name} is {opened.width}x{opened.height}, not 28x28; "
+                    f"{name} is {opened.width}x{opened.height}, not {width}x{height}; "
                     "omit --as-is to have it converted"
                 )
-            return np.asarray(opened.convert("L"), np.uint8).reshape(PIXELS_SHAPE)
+            mode = "RGB" if channels == 3 else "L"
+            return np.asarray(opened.convert(mode), np.uint8).reshape(form.shape)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"{name} cannot be read as an image ({error})") from error
