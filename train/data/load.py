@@ -5,6 +5,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def read(path: Path, as_is: bool, form: Form = MNIST_FORM) -> DataSet:
     raw = find.read(path)
     train = convert(raw.train, as_is, form)
     test = None if raw.test is None else convert(raw.test, as_is, form)
-    return assemble(raw.name, train, test, raw.labels, TEST_SHARE)
+    return replace(assemble(raw.name, train, test, raw.labels, TEST_SHARE), raw=raw)
 
 
 def folder_of(source: str | os.PathLike[str] | None) -> Path:
