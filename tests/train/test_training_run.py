@@ -146,7 +146,14 @@ def test_history_has_a_row_per_epoch(uninterrupted):
 
 def test_plots_are_written_next_to_the_model(uninterrupted):
     out, _ = uninterrupted
-    for plot in ("curves", "confusion", "mistakes", "reliability", "suspect-labels"):
+    for plot in (
+        "contact-sheet",
+        "curves",
+        "confusion",
+        "mistakes",
+        "reliability",
+        "suspect-labels",
+    ):
         with Image.open(out.with_name(f"digits-{plot}.png")) as image:
             assert image.width > 300
             assert np.asarray(image.convert("L")).std() > 5
