@@ -46,8 +46,8 @@ def load(
     states the reason.
 
     Args:
-        source: a folder of IDX files, an `.npz`, a folder with one subfolder of images per class,
-            or "embedded" for scikit-learn's digits. None selects the next in the list above.
+        source: a file or folder in one of the forms of `train.data.formats`, or "embedded" for
+            scikit-learn's digits. None selects the next in the list above.
         as_is: use the images unchanged, because they are in MNIST's form already. Otherwise the
             runtime's preprocessing converts the images.
         form: the form of the pixels, `spec.pixel_form` of the model that they are for.

@@ -173,7 +173,8 @@ def _listing(part: Path) -> Listing:
         outer = [path.name for path in subfolders]
         print(
             f"{printable(str(part))}: the classes are the innermost folders; the "
-            f"{plural(len(outer), 'folder')} above them ({printable(_named(outer))}) are joined",
+            f"{plural(len(outer), 'folder')} above them ({printable(_named(outer))}) are joined "
+            "and divided at random",
             file=sys.stderr,
         )
     folders = _folders_at(part, level)

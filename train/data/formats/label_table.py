@@ -7,6 +7,7 @@ per class with a 1 for the class of the image, as Roboflow exports it.
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from runtime.errors import DatasetError
@@ -152,7 +153,7 @@ class _Files:
             return direct
         if self._by_name is None:
             self._by_name = defaultdict(list)
-            for path in sorted(self._folder.rglob("*")):
+            for path in sorted(islice(self._folder.rglob("*"), _MAX_ROWS)):
                 if path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file():
                     self._by_name[path.name].append(path)
                     self._by_name[path.stem].append(path)

@@ -127,7 +127,7 @@ def _load(path: Path) -> dict[str, Any]:
         )
     except (
         MatReadError, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-        NotImplementedError, MemoryError, OverflowError, zlib.error, struct.error,
+        RuntimeError, MemoryError, OverflowError, zlib.error, struct.error,
     ) as error:  # fmt: skip
         raise DatasetError(
             f"{path} is not a MATLAB file or is damaged ({error}); save it again"

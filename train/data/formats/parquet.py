@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 SUFFIX = ".parquet"
 _IMAGE_NAMES = ("image", "img", "picture")  # preferred if several columns could be images
 _STRUCT_FIELD = "bytes"  # of Hugging Face's image: {"bytes": binary, "path": string}
-_BATCH_ROWS = 64  # read at a time
+_BATCH_ROWS = 64  # read at a time; fewer if the file has large columns
+_BATCH_BYTES = 1 << 28
 _MAX_ROWS = 5_000_000
 _METADATA_KEY = b"huggingface"
 
@@ -108,7 +109,9 @@ def _read_file(path: Path) -> _Table:
             if file.metadata.num_rows > _MAX_ROWS or unpacked > MAX_BYTES:
                 raise _too_large(path)
             names = _class_names(file.schema_arrow, label)
-            for batch in file.iter_batches(_BATCH_ROWS, columns=[image, label], use_threads=False):
+            # A value of a dictionary is stored once and may be repeated in every row.
+            rows = min(max(_BATCH_BYTES // max(unpacked, 1), 1), _BATCH_ROWS)
+            for batch in file.iter_batches(rows, columns=[image, label], use_threads=False):
                 size += batch.nbytes
                 if size > MAX_BYTES:
                     raise _too_large(path)

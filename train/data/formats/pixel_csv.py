@@ -199,11 +199,12 @@ def _cell(line: str, separator: str, column: int, columns: int) -> str:
 
 
 def _typed(labels: npt.NDArray[np.str_]) -> npt.NDArray[np.generic]:
-    """Return labels as numbers if all of them are numbers."""
+    """Return labels as numbers if all of them are whole numbers, such as 7 or 7.0."""
     try:
-        return labels.astype(np.float64)
+        numbers = labels.astype(np.float64)
     except ValueError:
         return labels
+    return numbers if np.array_equal(numbers, np.rint(numbers)) else labels
 
 
 def _columns(

@@ -68,4 +68,7 @@ def cells_of(line: str, separator: str) -> list[str]:
     """Divide a line into cells; quotes are removed."""
     if '"' not in line:
         return [cell.strip() for cell in line.split(separator)]
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+    except csv.Error:  # a quoted cell is longer than 128 KiB
+        return [cell.strip(' "') for cell in line.split(separator)]
