@@ -1,11 +1,13 @@
 """The forms in which people keep data sets: each is read to the same images and labels."""
 
+import contextlib
 import gzip
 import io
 import json
 import os
 import pickle
 import struct
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,7 +17,9 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from runtime.errors import DatasetError
 from train.data import load
+from train.data.formats import find
 
 pytest.importorskip("sklearn")
 COUNT = 60  # images of six classes; the first 40 are training images if a form is divided
@@ -583,3 +587,117 @@ def test_folder_of_other_files_is_rejected_with_its_contents(tmp_path, rejected)
 def test_folder_of_an_unread_format_names_it(tmp_path, rejected):
     (tmp_path / "mnist.pkl.gz").write_bytes(b"x")
     rejected(tmp_path, "mnist.pkl.gz", "any program")
+
+
+# --- colors, odd values and damaged files
+
+
+def test_colors_survive_reading(tmp_path):
+    random = np.random.default_rng(0)
+    colored = random.integers(0, 256, (20, 12, 9, 3), np.uint8)
+    np.savez(tmp_path / "colored.npz", x=colored, y=np.arange(20) % 2)
+    np.testing.assert_array_equal(find.read(tmp_path / "colored.npz").train.images, colored)
+    transparent = random.integers(0, 256, (20, 12, 9, 4), np.uint8)
+    np.savez(tmp_path / "rgba.npz", x=transparent.transpose(0, 3, 1, 2)[:, :3], y=np.arange(20) % 2)
+    np.testing.assert_array_equal(
+        find.read(tmp_path / "rgba.npz").train.images, transparent[..., :3]
+    )
+    square = random.integers(0, 256, (20, 8, 8, 3), np.uint8)
+    _write_csv(tmp_path / "rgb.csv", square, np.arange(20) % 2)
+    np.testing.assert_array_equal(find.read(tmp_path / "rgb.csv").train.images, square)
+
+
+def test_labels_that_are_not_whole_numbers_are_names(tmp_path, digits):
+    images, labels = digits
+    for name, names in (
+        ("a.csv", ["NaN", *"12345"]),
+        ("b.csv", ["0.0", *(f"{n}.5" for n in range(5))]),
+    ):
+        _write_csv(tmp_path / name, images, np.array(names)[labels])
+        assert set(load.load(tmp_path / name).labels) == set(names)
+
+
+def test_constant_floats_are_blank(tmp_path, rejected):
+    np.savez(tmp_path / "c.npz", x=np.full((20, 28, 28), -5.0), y=np.arange(20) % 2)
+    rejected(tmp_path / "c.npz", "too few different")
+
+
+@pytest.mark.parametrize(("package", "name"), [("pyarrow", "a.parquet"), ("scipy.io", "a.mat")])
+def test_missing_package_is_named(tmp_path, monkeypatch, package, name, rejected):
+    monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / name).write_bytes(bytes(1000))
+    rejected(tmp_path / name, name, "pip install")
+
+
+def test_parquet_that_repeats_a_large_value_is_rejected(tmp_path, monkeypatch, rejected):
+    """A value of a dictionary is stored once, and takes its size in memory in every row."""
+    monkeypatch.setattr("train.data.formats.parquet.MAX_BYTES", 5_000_000)
+    table = pyarrow.table({"image": [bytes(100_000)] * 1000, "label": [0, 1] * 500})
+    pyarrow.parquet.write_table(table, tmp_path / "bomb.parquet")
+    assert (tmp_path / "bomb.parquet").stat().st_size < 200_000
+    rejected(tmp_path / "bomb.parquet", "bomb.parquet", "divide")
+
+
+@pytest.fixture(scope="module")
+def all_forms(tmp_path_factory, digits):
+    """Return a folder with a file of each form, and the files."""
+    from scipy.io import savemat
+
+    folder = tmp_path_factory.mktemp("forms")
+    images, labels = digits
+    (folder / "csv").mkdir()
+    _write_csv(
+        folder / "csv/pixels.csv", images[:, ::2, ::2], labels, ["label", *PIXEL_NAMES[:196]]
+    )
+    _write_idx(folder / "idx", images, labels)
+    for name in ("npz", "npy", "mat", "zip", "table"):
+        (folder / name).mkdir()
+    np.savez_compressed(folder / "npz/d.npz", x=images, y=labels)
+    np.save(folder / "npy/x.npy", images)
+    np.save(folder / "npy/y.npy", labels)
+    savemat(folder / "mat/d.mat", {"X": images, "y": labels}, do_compression=True)
+    _write_parquet(folder / "parquet/d.parquet", images, labels, list("012345"))
+    with zipfile.ZipFile(folder / "zip/d.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(folder / "csv/pixels.csv", "pixels.csv")
+    rows = [[f"{n}.png", str(label)] for n, label in enumerate(labels)]
+    for n, image in enumerate(images):
+        Image.fromarray(image).save(folder / "table" / f"{n}.png")
+    _write_table(folder / "table/labels.csv", [["file", "label"], *rows])
+    return [
+        folder / name
+        for name in (
+            "csv/pixels.csv", "idx/train-images-idx3-ubyte.gz", "idx/t10k-labels-idx1-ubyte.gz",
+            "npz/d.npz", "npy/x.npy", "mat/d.mat", "parquet/d.parquet", "zip/d.zip",
+            "table/labels.csv",
+        )
+    ]  # fmt: skip
+
+
+MUTATIONS = 8  # of each file
+
+
+def test_mutated_files_are_read_or_rejected(all_forms, capsys):
+    random = np.random.default_rng(26)
+    for path in all_forms:
+        original = path.read_bytes()
+        assert load.load(path).labels == tuple("012345")
+        for _ in range(MUTATIONS):
+            content = bytearray(original)
+            for _ in range(int(random.integers(1, 6))):
+                place = int(random.integers(len(content)))
+                kind = random.integers(4)
+                if kind == 0:
+                    content[place] = int(random.integers(256))
+                elif kind == 1:
+                    del content[place:]
+                elif kind == 2:
+                    content[place : place + 8] = random.bytes(8)
+                else:
+                    content[place:place] = content[: int(random.integers(100))]
+                if not content:
+                    break
+            path.write_bytes(content)
+            with contextlib.suppress(DatasetError):
+                load.load(path)
+        path.write_bytes(original)
+    assert "Traceback" not in capsys.readouterr().err

@@ -113,7 +113,7 @@ def _load(path: Path) -> dict[str, Any]:
         from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise DatasetError(
-            f'{path}: MATLAB files need SciPy: pip install "digit-edge[train]"'
+            f'{path}: reading MATLAB files needs SciPy; pip install "digit-edge[train]"'
         ) from error
     if path.stat().st_size > MAX_BYTES:
         raise _too_large(path)

@@ -94,7 +94,7 @@ def _read_file(path: Path) -> _Table:
         import pyarrow.parquet
     except ImportError as error:
         raise DatasetError(
-            f'{path}: Parquet needs pyarrow: pip install "digit-edge[bulk]"'
+            f'{path}: reading Parquet needs pyarrow; pip install "digit-edge[bulk]"'
         ) from error
     images: list[bytes] = []
     labels: list[Any] = []
