@@ -701,3 +701,9 @@ def test_mutated_files_are_read_or_rejected(all_forms, capsys):
                 load.load(path)
         path.write_bytes(original)
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "a,b\n", "file,label\n", "just text\n"])
+def test_table_without_images_is_rejected(tmp_path, text, rejected):
+    (tmp_path / "labels.csv").write_text(text)
+    rejected(tmp_path / "labels.csv", "labels.csv", "no column names images")

@@ -65,7 +65,7 @@ def read(path: Path) -> list[tuple[Path, str]]:
     if len(rows) > _MAX_ROWS:
         raise DatasetError(f"{path} has more than {_MAX_ROWS:,} rows; divide it")
     files = _Files(path.parent)
-    column = _file_column(rows[: _TRIED_ROWS + 1], files)
+    column = _file_column(rows[: _TRIED_ROWS + 1], files) if rows else None
     if column is None:
         raise DatasetError(
             f"{path}: no column names images of its folder; provide the columns "
