@@ -118,7 +118,6 @@ def cache_folder() -> Path:
     return Path(base) / "digit-edge"
 
 
-@lru_cache(maxsize=2)
 def sklearn_digits(form: Form = MNIST_FORM) -> DataSet:
     """Load scikit-learn's 1,797 digits (UCI optdigits, 8 × 8 pixels) in a form, by default MNIST's.
 
@@ -134,6 +133,11 @@ def sklearn_digits(form: Form = MNIST_FORM) -> DataSet:
     Raises:
         DatasetError: scikit-learn is not installed.
     """
+    return _sklearn_digits(form)
+
+
+@lru_cache(maxsize=2)
+def _sklearn_digits(form: Form) -> DataSet:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
