@@ -32,6 +32,7 @@ _FEW_IMAGES = 20  # a class with fewer training images is reported
 _FEW_SHARE = 0.1  # of the median class; a class with fewer training images is reported
 _LISTED = 5  # classes that a line names
 _MAX_LIGHT_SHARE = 0.05  # of images of ink with a light background
+_MIN_PEAK_LEVEL = 128  # of most images of ink
 _MAX_INK_PX = 22  # side of the ink's box; MNIST's form has at most 20
 _MAX_LARGE_INK_SHARE = 0.5
 # The correlation of the mean image of a class with its character is 0.89 for MNIST and 0.82 for the
@@ -75,7 +76,7 @@ def check(data: DataSet, form: Form = MNIST_FORM, as_is: bool = False) -> Summar
     _check_blank_classes(data)
     warnings = [*_writers(data), *_blank(data), *_few(data), *_duplicates(data)]
     if form.name == INK:
-        warnings += _polarity(data)
+        warnings += [*_polarity(data), *_faint(data)]
     if form == MNIST_FORM:
         warnings += [*_orientation(data, as_is), *_large_ink(data)]
     return Summary(_describe(data), tuple(warnings))
@@ -218,6 +219,17 @@ def _polarity(data: DataSet) -> list[str]:
     return [
         f"{100 * share:.0f} % of the images have a light background, but the network takes light "
         "ink on a dark background, as the device will show it; invert these images (255 - x)"
+    ]
+
+
+def _faint(data: DataSet) -> list[str]:
+    images = data.train.pixels[_sample(len(data.train), _SAMPLED_PIXELS)]
+    peak = float(np.median(images.reshape(len(images), -1).max(axis=1)))
+    if peak >= _MIN_PEAK_LEVEL:
+        return []
+    return [
+        f"the lightest pixel of most images has a level of at most {peak:.0f} of 255, but the "
+        "device will show ink of 255; scale the values"
     ]
 
 

@@ -228,3 +228,7 @@ def test_contact_sheet_has_a_row_per_class(tmp_path, classes, channels):
     plots.save(figure, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as image:
         assert image.height > image.width / 10
+
+
+def test_faint_images_are_reported(digits):
+    assert "at most 15 of 255" in _warnings(_changed(digits, lambda x: x // 16))

@@ -707,3 +707,35 @@ def test_mutated_files_are_read_or_rejected(all_forms, capsys):
 def test_table_without_images_is_rejected(tmp_path, text, rejected):
     (tmp_path / "labels.csv").write_text(text)
     rejected(tmp_path / "labels.csv", "labels.csv", "no column names images")
+
+
+def test_words_before_a_dot_are_labels(tmp_path, digits):
+    for n, image in enumerate(digits[0][:40]):
+        Image.fromarray(image).save(tmp_path / f"{('cat', 'dog')[n % 2]}.{n}.png")
+    assert load.load(tmp_path).labels == ("cat", "dog")
+
+
+def test_table_of_predictions_does_not_replace_folders_of_classes(tmp_path, digits, rejected):
+    _write_images(tmp_path, *digits)
+    files = sorted(tmp_path.rglob("*.png"))
+    rows = [[str(f.relative_to(tmp_path)), f.parent.name] for f in files]
+    _write_table(tmp_path / "labels.csv", [["file", "label"], *rows])
+    _check(tmp_path, digits)
+    rows[0][1] = "5"
+    _write_table(tmp_path / "labels.csv", [["file", "label"], *rows])
+    rejected(tmp_path, "1 of 60 labels differ from the folder", "remove the table")
+
+
+def test_all_files_of_a_divided_parquet_are_read(tmp_path, digits):
+    images, labels = digits
+    for n in range(3):
+        _write_parquet(
+            tmp_path / f"train-0000{n}-of-00003.parquet", images[n::3], labels[n::3], list("012345")
+        )
+    _check(tmp_path / "train-00001-of-00003.parquet", digits)
+
+
+def test_table_of_features_is_not_a_table_of_pixels(tmp_path, rejected):
+    rows = [["letter", *(f"x{n}" for n in range(16))], *([["A"] + ["3"] * 16] * 20)]
+    _write_table(tmp_path / "letter-recognition.csv", rows)
+    rejected(tmp_path / "letter-recognition.csv", "no column names images")

@@ -24,8 +24,11 @@ _HIDDEN = (".", "__")  # beginnings of the names of hidden folders: .git, __MACO
 _MAX_LEVELS = 5  # of folders that are searched for the level of the classes
 _LISTED_NAMES = 5  # folders that a message names
 _DIGITS = frozenset("0123456789")
-# A file name that begins with its label: 7_0001.jpg, 0.5_a.jpg, NaN_12.png, A-3.png.
-_LABEL_PREFIX = re.compile(r"(\d{1,2}(?:\.\d)?|[^\W\d_]|NaN)[_\- ].+")
+# A file name that begins with its label: 7_0001.jpg, 0.5_a.jpg, NaN_12.png, A-3.png; or a word and
+# a dot: cat.1.jpg.
+_LABEL_PREFIX = re.compile(
+    r"(?:(?P<short>\d{1,2}(?:\.\d)?|[^\W\d_]|NaN)[_\- ]|(?P<word>[^\W\d_]\w*)\..+\.).+"
+)
 
 # A file with the name of its class.
 Listing = list[tuple[Path, str]]
@@ -60,7 +63,8 @@ def read(folder: Path) -> RawDataSet:
         found = sum(len(visible_subfolders(part)) for part in train + test)
         raise DatasetError(
             f"{joined(train + test)}: {plural(max(found, len(classes)), 'subfolder')}; provide one "
-            f"per class, at least 2 and at most {MAX_CLASSES}" + _contents_of([*train, *test])
+            f"per class, at least 2 and at most {MAX_CLASSES}, or list the images in a labels.csv"
+            + _contents_of([*train, *test])
         )
     if len(train) > 1:
         print(f"{printable(joined(train))} are both used for training", file=sys.stderr)
@@ -164,7 +168,7 @@ def _listing(part: Path) -> Listing:
             file=sys.stderr,
         )
         return [
-            (file, match[1])
+            (file, match["short"] or match["word"])
             for file in visible_files(part)
             if (match := _LABEL_PREFIX.fullmatch(file.name))
         ]
@@ -247,7 +251,7 @@ def _label_prefixes(folder: Path) -> set[str]:
     """
     images = [path for path in visible_files(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     matches = [_LABEL_PREFIX.fullmatch(path.name) for path in images]
-    counts = Counter(match[1] for match in matches if match)
+    counts = Counter(match["short"] or match["word"] for match in matches if match)
     if not all(matches) or len(counts) < 2 or min(counts.values()) < MIN_PER_CLASS:
         return set()
     return set(counts)

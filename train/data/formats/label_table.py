@@ -19,7 +19,7 @@ _NOT_LABELS = "submission"  # Kaggle's sample_submission.csv has an arbitrary la
 # columns of numbers, which may be a class or an identifier.
 LABEL_NAMES = (
     "label", "labels", "class", "class_name", "classname", "category", "target", "digit", "letter",
-    "character", "char", "text", "word", "y", "class_id", "label_id", "species", "value",
+    "character", "char", "text", "word", "y", "class_id", "label_id", "species", "value", "choice",
 )  # fmt: skip
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm")
 _MAX_COLUMNS = 1100  # a file name, other columns and one column per class
@@ -89,12 +89,31 @@ def read(path: Path) -> list[tuple[Path, str]]:
             raise DatasetError(f"{path}: {row[column]} has no label; add it or remove the row")
         else:
             listing.append((file, label))
+    _check_folders(path, listing)
     if missing:
         raise DatasetError(
             f"{path}: {len(missing):,} of {len(rows):,} images are not in {path.parent}: "
             f"{', '.join(missing[:_LISTED])}; copy them there, or remove their rows"
         )
     return listing
+
+
+def _check_folders(path: Path, listing: Sequence[tuple[Path, str]]) -> None:
+    """Raise DatasetError if the images are in folders of the classes, but of other ones.
+
+    Such a table may contain the predictions of a model.
+    """
+    folders = {file.parent.name for file, _ in listing}
+    if len(folders) < 2 or 2 * len(folders & {label for _, label in listing}) < len(folders):
+        return
+    other = [(file, label) for file, label in listing if file.parent.name != label]
+    if other:
+        file, label = other[0]
+        raise DatasetError(
+            f"{path}: {len(other):,} of {len(listing):,} labels differ from the folder of the "
+            f"image, such as {label} for {file.relative_to(path.parent)}; remove the table, or "
+            "move the images into one folder"
+        )
 
 
 def _rows(path: Path, limit: int) -> Rows:

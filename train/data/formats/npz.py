@@ -65,7 +65,11 @@ def read_npy(path: Path) -> RawDataSet:
         DatasetError: a file is damaged, or they do not contain images and their labels.
     """
     folder = path if path.is_dir() else path.parent
-    files = {file.stem: file for file in sorted(folder.glob("*.npy")) if file.is_file()}
+    files = {
+        file.stem: file
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() == ".npy" and file.is_file()
+    }
     loaded, size = {}, 0
     for name in _used(folder, list(files)):
         try:

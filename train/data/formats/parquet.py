@@ -5,6 +5,7 @@ come from the file's metadata. pyarrow is imported only here.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ _STRUCT_FIELD = "bytes"  # of Hugging Face's image: {"bytes": binary, "path": st
 _BATCH_ROWS = 64  # read at a time; fewer if the file has large columns
 _BATCH_BYTES = 1 << 28
 _MAX_ROWS = 5_000_000
+_SHARD = re.compile(r"-\d+-of-\d+")  # in the name of one file of several
 _METADATA_KEY = b"huggingface"
 
 # Encoded images, labels as stored, and the names of the classes or None.
@@ -36,18 +38,21 @@ def read(path: Path) -> RawDataSet:
     """Read Parquet files, divided into training and test images by their names or not.
 
     Args:
-        path: a file, or a folder of files such as `train-00000-of-00001.parquet`. With a file of
-            training images, the files of test images beside it are read too.
+        path: a file, or a folder of files such as `train-00000-of-00002.parquet`. With one of
+            several files, all of them are read; with training images, the test images too.
 
     Raises:
         DatasetError: pyarrow is not installed, a file is damaged or too large, or it has no images
             or no labels.
     """
     folder = path if path.is_dir() else path.parent
-    files = sorted(file for file in folder.glob(f"*{SUFFIX}") if file.is_file())
+    files = sorted(
+        file for file in folder.iterdir() if file.suffix.lower() == SUFFIX and file.is_file()
+    )
     train, test, other = divide(files)
     if path.is_file():
-        train, test = [path], test if part_of(path.name) == "train" else []
+        train = [file for file in files if _SHARD.sub("", file.name) == _SHARD.sub("", path.name)]
+        test = test if part_of(path.name) == "train" else []
     elif not train:
         train, test = (other, test) if other else (test, [])
     tables = [_read_files(part) for part in (train, test) if part]

@@ -20,7 +20,7 @@ from train.data.formats.label_table import LABEL_NAMES
 from train.data.formats.parts import divide, name_of, part_of
 from train.data.raw import RawDataSet, RawSplit
 
-_MIN_PIXELS = 16  # of an image; a table with fewer columns is not a table of pixels
+_MIN_PIXELS = 64  # of an image, 8 × 8; tables of features have fewer columns
 _MAX_PIXELS = 1 << 18  # 512 × 512
 _MAX_ROWS = 5_000_000
 _CHUNK_ROWS = 2000  # parsed at a time
@@ -32,7 +32,7 @@ Table = tuple[npt.NDArray[np.uint8], npt.NDArray[np.generic]]  # images, labels
 
 def is_pixel_table(path: Path) -> bool:
     """Return whether a table has enough columns for images of pixels."""
-    return path.is_file() and text_file.is_table(path) and _width(path) > _MIN_PIXELS
+    return path.is_file() and text_file.is_table(path) and _width(path) >= _MIN_PIXELS
 
 
 def _width(path: Path) -> int:
