@@ -5,6 +5,7 @@ that a model is trained on the same pixels that it later classifies.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 
@@ -27,12 +28,12 @@ class Form:
     name: str = INK
     shape: tuple[int, int, int] = PIXELS_SHAPE
 
-    @property
+    @cached_property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.shape[:2]
 
-    @property
+    @cached_property
     def array_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of a uint8 array that is used as pixels unchanged: (28, 28), (28, 28, 1)."""
         return (self.shape[:2], self.shape) if self.shape[2] == 1 else (self.shape,)

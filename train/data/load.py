@@ -50,7 +50,8 @@ def load(
             scikit-learn's digits. None selects the next in the list above.
         as_is: use the images unchanged, because they are in MNIST's form already. Otherwise the
             runtime's preprocessing converts the images.
-        form: the form of the pixels, `spec.pixel_form` of the model that they are for.
+        form: the form of the pixels, `spec.pixel_form` of the model that they are for. Only
+            28×28 ink has default data sets.
 
     Returns:
         Training and test images, uint8 (N, *form.shape), with their labels.
@@ -65,11 +66,13 @@ def load(
         return sklearn_digits(form)
     if source is not None:
         return read(Path(source), as_is, form)
+    if form != MNIST_FORM:
+        raise DatasetError(f"images of {form} have no default data set: pass one with --data")
     folder = cache_folder()
     try:
         if any(folder.glob("*-ubyte*")):
-            cached = read(folder, as_is, form)
-            if cached.name == MNIST or form != MNIST_FORM:
+            cached = read(folder, as_is)
+            if cached.name == MNIST:
                 return cached
             print(
                 f"{printable(str(folder))} is not MNIST; downloading MNIST again", file=sys.stderr
@@ -78,14 +81,14 @@ def load(
         print(f"{printable(str(error))}; downloading it again", file=sys.stderr)
     try:
         download.download(folder)
-        return read(folder, as_is, form)
+        return read(folder, as_is)
     except DatasetError as error:
         print(
             f"MNIST cannot be downloaded: {printable(str(error))}\n"
             "USING THE 1,797 DIGITS EMBEDDED IN SCIKIT-LEARN, WHICH ARE NOT MNIST.",
             file=sys.stderr,
         )
-        return sklearn_digits(form)
+        return sklearn_digits()
 
 
 def read(path: Path, as_is: bool, form: Form = MNIST_FORM) -> DataSet:
