@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from runtime.__main__ import main as classify
 from runtime.classifier import Classifier
 from runtime.errors import ArtifactError
 from runtime.model import artifact
@@ -91,17 +90,17 @@ def wheels(tmp_path_factory) -> Path:
     return folder
 
 
-def test_icons_are_classified_from_the_spec_alone(icons, capsys):
+def test_icons_are_classified_from_the_spec_alone(icons):
     path = icons / "models" / "icons-int8.tflite"
     spec = artifact.read(path).spec
     assert (spec.form, spec.input_shape, spec.labels) == ("photo", (32, 32, 3), ICONS)
     assert accuracy(Classifier.load(path), icons / "set") >= 0.95
     assert selftest(["--model", str(path)]) == 0
-    capsys.readouterr()
-    picture, view = str(icons / "set" / "red box" / "0.png"), icons / "view.png"
-    assert classify(["--model", str(path), "--json", "--show", str(view), picture]) == 0
-    assert json.loads(capsys.readouterr().out)["label"] == "red box"
-    assert Image.open(view).mode == "RGB"
+    picture, view = icons / "set" / "red box" / "0.png", icons / "view.png"
+    printed = run("runtime", "--model", path, "--json", "--show", view, picture)
+    assert json.loads(printed)["label"] == "red box"
+    with Image.open(view) as shown:
+        assert shown.mode == "RGB"
     run("export.c", "--model", path, "--out", icons / "c")
 
 
@@ -140,7 +139,8 @@ def test_wheels_run_as_the_firmware_of_meter_readers_runs_them(wheels, name):
     assert operators - {"DELEGATE"} <= FIRMWARE_OPERATORS
     # The firmware writes the pixels as floats and takes the highest score.
     picture = wheels / "set" / "between" / "0000.png"
-    levels = np.asarray(Image.open(picture), np.float32)[np.newaxis]
+    with Image.open(picture) as opened:
+        levels = np.asarray(opened, np.float32)[np.newaxis]
     interpreter.set_tensor(source["index"], levels)
     interpreter.invoke()
     scores = interpreter.get_tensor(result["index"])[0]
