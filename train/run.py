@@ -111,6 +111,7 @@ def run(
         data_set = load.load(source, as_is, form)
         known, test_writers = writers.find(data_set, source, writers_path)
         summary = check(data_set, form, as_is)
+        data_set = dataclasses.replace(data_set, raw=None)  # frees the images as they are stored
     for line in summary.lines:
         print(printable(line), file=sys.stderr)
     for warning in summary.warnings:
