@@ -64,6 +64,7 @@ METAVARS = {
     "USER@HOST",
     "[HOST]:PORT",
     "X,Y,W,H",
+    "[NAME=]X,Y,W,H",
     "A,B,…",
     "N,N,…",
     "N/M",

@@ -21,8 +21,8 @@ from train.checkpoint import Checkpoint, Epoch
 from train.corrupt import corrupt
 from train.data.splits import Split
 from train.evaluate import logits_of, loss_and_accuracy
-from train.lighting import vary_light
 from train.model import Network
+from train.photos.lighting import vary_light
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ class Training:
             epoch: number of the epoch, from 0; the first batch is its first step.
 
         Yields:
-            After each step, (mean loss in nats, number of correct predictions) of its batch.
+            After each step, (mean loss in nats, number of correct predictions) of its batch; with
+            negatives in the batch, the number is scaled up as if there were none.
         """
         import tensorflow as tf
 
@@ -257,7 +258,9 @@ class Training:
         for average, weight in zip(self.average.weights, self.network.weights, strict=True):
             average.assign_add(share * (weight - average))
         hits = tf.reduce_sum(tf.cast(tf.argmax(logits, 1) == labels, tf.float32))
-        return loss, hits
+        # A negative cannot be predicted correctly: the accuracy is that of the other images.
+        size = tf.cast(tf.size(labels), tf.float32)
+        return loss, hits * (size / tf.maximum(tf.reduce_sum(is_class), 1.0))
 
 
 def shuffled(n: int, count: int, seed: list[int]) -> npt.NDArray[np.int32]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from runtime.errors import EdgeError
 from train.augment import Augmentation
 from train.corrupt import Corruption
-from train.lighting import Lighting
+from train.photos.lighting import Lighting
 
 _Group = TypeVar("_Group", "Recipe", Augmentation, Corruption, Lighting)
 # Settings that must be less than 1; `changed` raises EdgeError for 1 and more.
@@ -84,7 +84,8 @@ class Recipe:
         cooldown_strength: factor of `distortion` in the epochs of `cooldown`, from 0 to 1.
 
         drawn_share: share of each batch that is drawn: digits in forms of other countries, and
-            negatives. It applies to models of the ten digits only.
+            negatives. It applies to models of the ten digits; of photographs, it is the share of
+            negatives made from the training images. It does not apply to other ink.
         lighting: the variation of the light of photographs. It does not apply to ink.
 
     Amounts in pixels are for images whose shorter side is 28 pixels, and grow with that side.
@@ -212,6 +213,7 @@ PHOTO = Recipe(  # of all other forms than 28x28 ink, if none of the above is se
     corruption=Corruption(share=0.3, noise=0.06, blur_px=1.2),
     early_corruption=Corruption(share=0.3, noise=0.06, blur_px=1.2),
     lighting=Lighting(brightness=0.2, contrast=0.4, tint=0.1),
+    drawn_share=0.2,
 )
 
 

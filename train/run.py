@@ -45,6 +45,7 @@ from train.event_log import EventLog
 from train.fit import Training, fit
 from train.model import Network
 from train.negatives import DIGITS
+from train.photos.negatives import photo_negatives
 from train.recipe import Recipe
 from train.rejection import fit_rejection_model, lower_threshold
 from train.save import save, versions
@@ -52,6 +53,8 @@ from train.user_network import UserNetwork
 
 if TYPE_CHECKING:
     from train.fit import Batch
+
+MAX_PHOTO_NEGATIVES = 10_000  # with fewer training images, as many as these
 
 
 def run(
@@ -140,6 +143,10 @@ def run(
         with interrupt.immediate():
             drawn = draw_pool(seed, len(train))
         print(f"{len(drawn):,} drawn images: {100 * recipe.drawn_share:.0f} % of each batch")
+    if recipe.drawn_share and form.name == PHOTO:
+        drawn = photo_negatives(train, min(len(train), MAX_PHOTO_NEGATIVES), seed)
+        share = f"{100 * recipe.drawn_share:.0f} % of each batch"
+        print(f"{len(drawn):,} negatives made from the training images: {share}")
     training = Training(recipe, train, len(data_set.labels), seed, drawn, network)
     # Everything that determines the result; a checkpoint is only resumed with the same settings.
     settings = json.dumps(

@@ -7,6 +7,7 @@ scikit-learn's, in MNIST's form. Each artifact runs in each engine, in a process
 
 import dataclasses
 import json
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.spec import ModelSpec
 from runtime.preprocess.form import INK, Form
+from runtime.preprocess.mnist_format import PIXELS_SHAPE
 
 PUBLISHED = Path(pretrained.__file__).parent  # folder of the published artifacts
 QUICK_IMAGES = 1_000  # size of the test set with --quick; further images are not used
@@ -130,7 +132,9 @@ def measure(
         runner = _CaseRunner(Path(name), external_pythons)
         versions: dict[BenchmarkCase, str] = {}
         counts: dict[BenchmarkCase, list[int]] = {case: [] for case in cases}
-        chunk_sets = max(1, _MAX_IMAGES // len(test_set.labels))
+        # Larger images take more memory.
+        images = test_set.pixels.size // math.prod(PIXELS_SHAPE)
+        chunk_sets = max(1, _MAX_IMAGES // max(images, len(test_set.labels)))
         for start in range(0, len(image_sets), chunk_sets):
             chunk = image_sets[start : start + chunk_sets]
             position = f"sets {start + 1} to {start + len(chunk)} of {len(image_sets)}"

@@ -33,8 +33,7 @@ $("clear").addEventListener("click", () => {
 $("undo").addEventListener("click", () => pad.undo());
 $("retry").addEventListener("click", () => (engine ? requestAgain() : openEngine()));
 $("switch")?.addEventListener("click", () => {
-  document.querySelector("[name=mode][value=number]").checked = true;
-  onMode();
+  selectNumbers();
   pad.canvas.focus();
 });
 $("keep")?.addEventListener("submit", (event) => {
@@ -80,6 +79,7 @@ async function openEngine() {
     return showProblem(error.message, error.retry);
   }
   showModel();
+  if (engine.model.reads_numbers) selectNumbers();
   document.body.dataset.ready = "true";
   requestAgain();
 }
@@ -121,6 +121,11 @@ function showHint() {
   const listed = labels.slice(0, MAX_LIST_LABELS).join(", ") + (labels.length > MAX_LIST_LABELS ? ", …" : "");
   const drawn = mode() === "number" ? "hint.number" : "hint";
   $("hint").textContent = text(engine.model.form === "photo" ? "hint.photo" : drawn, { labels: listed });
+}
+
+function selectNumbers() {
+  document.querySelector("[name=mode][value=number]").checked = true;
+  onMode();
 }
 
 function onMode() {

@@ -11,10 +11,11 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.serve import bodies, openapi
+from runtime.serve import bodies
 from runtime.serve.access import AccessPolicy
-from runtime.serve.json_schema import Keywords, schema_of
 from runtime.serve.limits import Limits
+from runtime.serve.openapi import document as openapi
+from runtime.serve.openapi.json_schema import Keywords, schema_of
 
 TENSOR = {"name": "pixels", "datatype": "UINT8", "shape": [1, 28, 28, 1], "data": 784 * [0]}
 EXAMPLES = 25  # generated requests per POST operation
@@ -38,6 +39,7 @@ OPERATIONS = [
     ("POST", "/v1/classify"),
     ("POST", "/v1/feature-maps"),
     ("POST", "/v1/read"),
+    ("POST", "/v1/numbers"),
     ("POST", "/v1/labels"),
     ("GET", "/v1/model"),
     ("GET", "/v2"),
