@@ -11,6 +11,7 @@
 # make pi                  install, test and measure the wheel on emulated Raspberry Pis
 # make pi-page             run the commands of docs/raspberry-pi.md on an emulated one
 # make mcu                 prove and measure the model as C on emulated microcontrollers
+# make wasm                compile the program of the static site to WebAssembly, with clang and lld
 # make portability         open the published artifacts in seven engines from PyPI
 # make lint                check style and types
 # make lock [LOCKS=extra]  renew requirements/*.lock, or one of them, after a change in pyproject.toml
@@ -18,7 +19,7 @@
 
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-%/installed
-.PHONY: run test test-slow test-scale fuzz pi pi-page mcu portability lint lock publish clean FORCE
+.PHONY: run test test-slow test-scale fuzz pi pi-page mcu wasm portability lint lock publish clean FORCE
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -95,6 +96,14 @@ pi-page: .venv-pi/installed
 # Not in `make test`: it downloads compilers and emulators and takes up to ten minutes.
 mcu: .venv/installed
 	.venv/bin/python -m deploy.mcu
+
+# export/site/digits.wasm is committed: users of export-web need no compiler.
+WASM = export/site/digits.wasm
+wasm:
+	clang --target=wasm32 -std=gnu99 -Os -msimd128 -mbulk-memory -ffreestanding -ffp-contract=off \
+		-Wall -Wextra -Werror -Wno-unused-function -Iruntime/backends/kernels -nostdlib \
+		-Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=65536 -o $(WASM) export/c/pieces/browser.c
+	chmod 644 $(WASM)
 
 # Not in `make test`: it downloads 500 MB of engines.
 portability: .venv/installed

@@ -29,6 +29,7 @@ OTHERS = {
         "benchmarks.latency.decode_only",
         "benchmarks.readme",
         "benchmarks.remote.predict",
+        "benchmarks.web",
         "deploy.bundle",
         "deploy.emulation",
     )
