@@ -21,8 +21,8 @@ from train.checkpoint import Checkpoint, Epoch
 from train.corrupt import corrupt
 from train.data.splits import Split
 from train.evaluate import logits_of, loss_and_accuracy
+from train.lighting import vary_light
 from train.model import Network
-from train.photos.lighting import vary_light
 from train.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from runtime.errors import EdgeError
 from train.augment import Augmentation
 from train.corrupt import Corruption
-from train.photos.lighting import Lighting
+from train.lighting import Lighting
 
 _Group = TypeVar("_Group", "Recipe", Augmentation, Corruption, Lighting)
 # Settings that must be less than 1; `changed` raises EdgeError for 1 and more.

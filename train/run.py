@@ -30,6 +30,7 @@ from train import plots
 from train.checkpoint import Epoch
 from train.data import load, writers
 from train.data.check import check
+from train.data.photo_negatives import photo_negatives
 from train.data.pool import draw_pool
 from train.data.splits import Split
 from train.evaluate import (
@@ -45,7 +46,6 @@ from train.event_log import EventLog
 from train.fit import Training, fit
 from train.model import Network
 from train.negatives import DIGITS
-from train.photos.negatives import photo_negatives
 from train.recipe import Recipe
 from train.rejection import fit_rejection_model, lower_threshold
 from train.save import save, versions

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from train.data.photo_negatives import photo_negatives
 from train.data.pool import NOT_A_CLASS
 from train.data.splits import Split
-from train.photos.negatives import photo_negatives
 
 
 @pytest.mark.parametrize("shape", [(16, 17, 1), (32, 20, 3), (33, 96, 3)])
