@@ -29,6 +29,10 @@ NEED_PYTHON = @test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 with
 	"install one (Debian: apt install python3-venv), or name it: make PYTHON=…" >&2; exit 2; }
 ENGINES = litert onnx tflite
 LOCKS = dev pi $(ENGINES) metadata
+# Compiled before the tests, whose processes may run with PYTHONDONTWRITEBYTECODE.
+PACKAGES = runtime train export benchmarks deploy
+# Many tests wait for processes, so one more than the two cores of CI.
+WORKERS = 3
 WITH_DATA = $(if $(DATA), --data "$(DATA)")
 WITH_WRITERS = $(if $(WRITERS), --writers "$(WRITERS)")
 # tflite-runtime needs NumPy 1 and an environment of its own; measured if that exists.
@@ -64,16 +68,21 @@ models/.settings: FORCE
 	@echo "$(DATA) $(RECIPE)" | cmp -s - $@ || { \
 		rm -f models/digits-checkpoint.npz; echo "$(DATA) $(RECIPE)" > $@; }
 
-test: .venv/installed .venv-metadata/installed $(ENGINES:%=test-%)
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test:
+	@$(MAKE) --jobs=2 .venv/installed .venv-metadata/installed $(ENGINES:%=.venv-%/installed)
+	@$(MAKE) --jobs=2 $(ENGINES:%=test-%)
+	@.venv/bin/python -m compileall -q $(PACKAGES)
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The runtime from its wheel, in an environment with one engine and nothing more.
-test-%: .venv/installed .venv-%/installed FORCE
-	@rm -rf build dist/$*
-	@.venv/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps \
-		--no-build-isolation --wheel-dir dist/$* .
-	@.venv-$*/bin/python $(PIP) --quiet --no-deps --force-reinstall dist/$*/*.whl
+test-%: dist/engines .venv-%/installed
+	@.venv-$*/bin/python $(PIP) --quiet --no-deps --force-reinstall dist/engines/*.whl
 	.venv-$*/bin/pytest tests/engines
+
+dist/engines: .venv/installed FORCE
+	@rm -rf build $@
+	@.venv/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps \
+		--no-build-isolation --wheel-dir $@ .
 
 test-slow: .venv/installed
 	.venv/bin/python -m pytest -m slow

@@ -53,8 +53,6 @@ def main(argv: list[str] | None = None) -> int:
     preview = None
     if arguments.preview is not None:
         preview = open_preview(arguments.preview, arguments.access)
-    if preview is not None and preview.url:
-        print(printable(f"preview at {preview.url}"), file=sys.stderr)
     try:
         with (
             (arguments.numbers or NumberOptions()).locked(),
@@ -62,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
             sinks.open_sinks(arguments, arguments.sensors) as out,
         ):
             watcher = _watcher(arguments)
+            if preview is not None and preview.url:
+                print(printable(f"preview at {preview.url}"), file=sys.stderr)
             lifecycle.ready(printable(f"reading {source.name}"))
             watch(source, watcher, reader, out, preview, lifecycle)
     finally:

@@ -28,8 +28,12 @@ def data():
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, data) -> Path:
+def trained(once, data) -> Path:
     """Return the path of a `.keras` artifact trained on the embedded digits for some seconds."""
+    return once("trained", lambda folder: _train(data, folder / "digits.keras")) / "digits.keras"
+
+
+def _train(data, path):
     import keras
 
     from runtime.model.spec import Metrics
@@ -41,10 +45,8 @@ def trained(tmp_path_factory, data) -> Path:
     model.compile("adam", "sparse_categorical_crossentropy")
     inputs = np.divide(data.train.pixels, 255, dtype=np.float32)
     model.fit(inputs, data.train.labels, batch_size=64, epochs=12, verbose=0)
-    path = tmp_path_factory.mktemp("models") / "digits.keras"
     metrics = Metrics(0.9, len(data.train), 0.9, len(data.test))
     save(path, model, data.labels, 1.0, 0.5, data.dataset, metrics, (("seed", "0"),))
-    return path
 
 
 @pytest.fixture(scope="session")

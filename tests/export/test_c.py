@@ -377,7 +377,7 @@ def test_preprocessing_equals_that_of_the_runtime(tmp_path):
     About one frame in a thousand differs more: a pixel equals a threshold, or the center of mass is
     between two pixels.
     """
-    images = frames(2000)
+    images = frames(1000)
     status, pixels = c_preprocess(tmp_path, ("-std=c99", "-O3"), images)
     expected = [preprocess(image) for image in images]
     cluttered = status == 2

@@ -73,12 +73,12 @@ def test_file_named_like_an_option_is_passed_as_a_path(script, tmp_path):
 
 
 def test_hanging_command_is_killed_with_its_children(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(command_hook, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(command_hook, "TIMEOUT_S", 2)  # enough to start on a loaded machine
     command = CommandHook(f"sh -c 'sleep 300 & echo $! > {tmp_path}/child; wait'")
     command.write(DIGIT)
     command.close()
     assert capfd.readouterr().err == (
-        "error: --on-digit sh: the command was killed after 0.5 s; run longer commands in the "
+        "error: --on-digit sh: the command was killed after 2 s; run longer commands in the "
         "background\n"
     )
     child = int((tmp_path / "child").read_text())

@@ -87,7 +87,7 @@ def test_numbers_are_retained_below_the_topic_and_announced(until, broker, reade
     assert topics == {f"{prefix}/main/config", f"{prefix}/flow/config"}
 
 
-def test_last_will_sets_a_killed_program_offline(until, broker, reader):
+def test_last_will_sets_a_killed_program_offline(popen, until, broker, reader):
     running = broker()
     subscriber = reader(running)
     program = (
@@ -95,7 +95,7 @@ def test_last_will_sets_a_killed_program_offline(until, broker, reader):
         f"MqttPublisher('mqtt://127.0.0.1:{running.port}/digits').write({{}})\n"
         "import time; time.sleep(60)"
     )
-    process = subprocess.Popen([sys.executable, "-c", program])
+    process = popen([sys.executable, "-c", program])
     until(lambda: subscriber.of("digits/availability") == ["online"], "not online")
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -7,9 +7,6 @@ from typing import Annotated, Literal
 
 import jsonschema
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from runtime.serve import bodies
 from runtime.serve.access import AccessPolicy
@@ -27,14 +24,15 @@ def document(server):
     return server.client.get("/openapi.json").json()
 
 
-# Without `positive_data_acceptance`: generated bodies are rarely images, so most are rejected.
-CHECKS = [
-    schemathesis.checks.not_a_server_error,
-    schemathesis.checks.status_code_conformance,
-    schemathesis.checks.content_type_conformance,
-    schemathesis.checks.response_headers_conformance,
-    schemathesis.checks.response_schema_conformance,
-]
+# Of schemathesis; without `positive_data_acceptance`: generated bodies are rarely images, so most
+# are rejected.
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
 OPERATIONS = [
     ("POST", "/v1/classify"),
     ("POST", "/v1/feature-maps"),
@@ -56,6 +54,12 @@ OPERATIONS = [
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_responses_conform_to_the_document(server, photo, method, path):
+    # Imported here: they take two seconds, which each worker of a parallel run would spend.
+    import schemathesis
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import strategies as st
+
+    checks = [getattr(schemathesis.checks, name) for name in CHECKS]
     images = st.one_of(st.just(photo), st.binary(max_size=200))
     for kind in ("image/png", "image/jpeg", "application/octet-stream"):
         schemathesis.openapi.media_type(kind, images)
@@ -72,7 +76,7 @@ def test_responses_conform_to_the_document(server, photo, method, path):
         suppress_health_check=list(HealthCheck),
     )
     def send(case):
-        case.call_and_validate(checks=CHECKS)
+        case.call_and_validate(checks=checks)
 
     send()
 
