@@ -14,7 +14,7 @@ from runtime.preprocess.form import FORMS, INK, MNIST_FORM, PHOTO, Form
 from runtime.system import interrupt
 from runtime.system.file_lock import locked
 from train import recipe
-from train.options import IN_USE, whole
+from train.options import DATA_FORMS, IN_USE, whole
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe
 
 DEFAULT_OUT = Path("models/digits.keras")  # written without --out, in the working directory
@@ -39,8 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help="labeled images: a folder of IDX files, an .npz, a folder with one subfolder of "
-        "images per class, or 'embedded' for the embedded digits (default: see below)",
+        help=f"labeled images: {DATA_FORMS} (default: see below)",
     )
     parser.add_argument(
         "--as-is",

@@ -6,6 +6,11 @@ The commands of `train` and `export` use this module.
 import argparse
 from collections.abc import Callable
 
+# Values of --data, for --help.
+DATA_FORMS = (
+    "a folder with one subfolder of images per class, images with a labels.csv, a CSV of pixels, "
+    "IDX files, an .npz, .npy, .mat, .parquet or .zip, or 'embedded' for the embedded digits"
+)
 # What the user can do if another training writes the same files; for error messages.
 IN_USE = "wait until that training ends, or pass another file with --out"
 
@@ -41,6 +46,5 @@ def add_data_argument(parser: argparse.ArgumentParser, images: str) -> None:
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help=f"{images}: a folder of IDX files, an .npz, a folder with one subfolder of images per "
-        "class, or 'embedded' for the embedded digits (default: see digit-edge train --help)",
+        help=f"{images}: {DATA_FORMS} (default: see digit-edge train --help)",
     )

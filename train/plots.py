@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # would be illegible. The figure also grows no further.
 MAX_NUMBERED_CLASSES = 26
 MAX_MISTAKES = 60  # misclassified images in one figure; beyond it, the least confident are left out
+MAX_SHEET_CLASSES = 100  # rows of a contact sheet
+_SHEET_GAP_PX = 2  # between the images of a contact sheet
+_SHEET_GRAY = 96  # level of the gap, which differs from dark and from light backgrounds
 _COLUMNS = 10  # images per row
 _MAX_LABEL_CHARS = 12  # a longer label is cut to 11 characters and "…"
 # With more classes, the column labels of a confusion matrix are vertical; the row labels stay
@@ -238,6 +241,43 @@ def mistakes(
         _show(axes, pixels[n], f"{names}\n{100 * scores[n].max():.0f} %", is_photo)
     part = f", the {len(shown)} most confident" if len(shown) < len(wrong) else ""
     figure.suptitle(f"{len(wrong)} {title} in {len(truth)} images{part}: true → predicted class")
+    return figure
+
+
+def contact_sheet(
+    pixels: npt.NDArray[np.uint8], truth: npt.NDArray[np.int64], labels: tuple[str, ...]
+) -> "Figure":
+    """Draw some images of each class in a row, light and dark as the network takes them.
+
+    At most MAX_SHEET_CLASSES (100) classes are drawn; the title states the number of all.
+
+    Args:
+        pixels: uint8 (N, height, width, channels).
+        truth: indices of the classes, int64 (N,).
+        labels: names of the classes.
+    """
+    height, width, channels = pixels.shape[1:]
+    shown = labels[:MAX_SHEET_CLASSES]
+    step_y, step_x = height + _SHEET_GAP_PX, width + _SHEET_GAP_PX
+    sheet = np.full((len(shown) * step_y, _COLUMNS * step_x, channels), _SHEET_GRAY, np.uint8)
+    for row in range(len(shown)):
+        indices = np.flatnonzero(truth == row)
+        chosen = indices[np.unique(np.linspace(0, len(indices) - 1, _COLUMNS).astype(int))]
+        for column, image in enumerate(pixels[chosen]):
+            top, left = row * step_y, column * step_x
+            sheet[top : top + height, left : left + width] = image
+    figure = _figure(_COLUMNS * 0.6 + 1.4, len(shown) * 0.6 * height / width + 0.5)
+    axes = figure.subplots()
+    axes.imshow(sheet if channels == 3 else sheet[..., 0], cmap="gray", vmin=0, vmax=255)
+    axes.set_xticks([])
+    axes.set_yticks(
+        np.arange(len(shown)) * step_y + (height - 1) / 2, [_plot_label(label) for label in shown]
+    )
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    part = f", the first {len(shown)}" if len(shown) < len(labels) else ""
+    axes.set_title(f"training images of {len(labels)} classes{part}", fontsize=9)
     return figure
 
 

@@ -27,6 +27,7 @@ from runtime.system import atomic_write, interrupt
 from train import plots
 from train.checkpoint import Epoch
 from train.data import load, writers
+from train.data.check import check
 from train.data.photo_negatives import photo_negatives
 from train.data.pool import draw_pool
 from train.data.splits import Split
@@ -70,7 +71,8 @@ def run(
     """Train, evaluate and save a network; print the progress and the results.
 
     With `out` NAME.keras, the other files in the same folder are NAME-checkpoint.npz,
-    NAME-history.csv and the plots NAME-curves.png, NAME-confusion.png, NAME-mistakes.png,
+    NAME-history.csv, some images of each class in NAME-contact-sheet.png, which is written before
+    the first epoch, and the plots NAME-curves.png, NAME-confusion.png, NAME-mistakes.png,
     NAME-suspect-labels.png and NAME-reliability.png. TensorBoard's files are in NAME-tensorboard.
 
     Args:
@@ -110,6 +112,12 @@ def run(
     with interrupt.immediate():  # the download or the reading of many files can take long
         data_set = load.load(source, as_is, form)
         known, test_writers = writers.find(data_set, source, writers_path)
+        summary = check(data_set, form, as_is)
+        data_set = dataclasses.replace(data_set, raw=None)  # frees the images as they are stored
+    for line in summary.lines:
+        print(printable(line), file=sys.stderr)
+    for warning in summary.warnings:
+        print(printable(f"warning: {warning}"), file=sys.stderr)
     is_mnist_form = form == MNIST_FORM
     if not is_mnist_form:
         print(f"images of {form}, from {printable(data_set.name)}")
@@ -163,6 +171,9 @@ def run(
         atomic_write.write(_beside(out, "history.csv"), _csv(history))
         _print_epoch(history[-1], recipe.epochs)
 
+    with interrupt.immediate():
+        sheet = plots.contact_sheet(train.pixels, train.labels, data_set.labels)
+        plots.save(sheet, _beside(out, "contact-sheet.png"))
     path = _beside(out, "checkpoint.npz")
     if resume and not path.exists():
         print(

@@ -14,19 +14,22 @@ from PIL import Image
 from tqdm import tqdm
 
 from runtime.errors import DatasetError, ImageError, plural, printable
-from runtime.preprocess.form import MNIST_FORM, Form
+from runtime.preprocess.form import INK, MNIST_FORM, Form
 from runtime.preprocess.mnist_format import Pixels
 from runtime.preprocess.pipeline import to_pixels
 from train.data.raw import RawSplit
 from train.data.splits import Split
 
 MAX_LISTED_IMAGES = 10  # unreadable images that get a message each; further ones are only counted
+_SAMPLED_IMAGES = 1000  # of an array, which decide whether the array is dark on light
+_MIN_LIGHT_SHARE = 0.9  # of images with a light background, in an array that is inverted
 
 
 def convert(raw: RawSplit, as_is: bool, form: Form = MNIST_FORM) -> Split:
     """Convert the images of a split to the form of a network.
 
-    An array of uint8 images of the form's size is used unchanged and not copied. Encoded images
+    An array of uint8 images of the form's size is used unchanged and not copied; if they are ink,
+    dark on light, they are inverted, and stderr says so. Encoded images
     that cannot be decoded are skipped; stderr names the first of them and their number.
 
     Args:
@@ -65,7 +68,11 @@ def convert(raw: RawSplit, as_is: bool, form: Form = MNIST_FORM) -> Split:
 def _convert_array(raw: RawSplit, images: npt.NDArray[np.uint8], as_is: bool, form: Form) -> Pixels:
     """Convert an array of images to pixels, uint8 (N, *form.shape)."""
     if images.shape[1:] in form.array_shapes:
-        return images.reshape(-1, *form.shape)
+        pixels = images.reshape(-1, *form.shape)
+        if as_is or form.name != INK or not _is_dark_on_light(pixels):
+            return pixels
+        print(f"{printable(raw.source)}: dark on light; the images are inverted", file=sys.stderr)
+        return np.subtract(255, pixels, dtype=np.uint8)
     if as_is:
         raise DatasetError(
             f"{raw.source} has images of shape {images.shape[1:]}, but --as-is needs "
@@ -77,6 +84,28 @@ def _convert_array(raw: RawSplit, images: npt.NDArray[np.uint8], as_is: bool, fo
         )
     except ImageError as error:
         raise DatasetError(str(error)) from error
+
+
+def _is_dark_on_light(pixels: Pixels) -> bool:
+    """Return whether nearly all of some evenly spaced images have a light background."""
+    step = max(len(pixels) // _SAMPLED_IMAGES, 1)
+    return float(np.mean(has_light_background(pixels[::step]))) >= _MIN_LIGHT_SHARE
+
+
+def has_light_background(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Return whether the border of each image is nearer to its lightest level than its darkest.
+
+    Args:
+        images: uint8 (N, height, width) or (N, height, width, channels).
+
+    Returns:
+        (N,) True for dark ink on a light background; False for a constant image.
+    """
+    edges = (images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1])
+    border = np.median(np.concatenate([e.reshape(len(images), -1) for e in edges], 1), axis=1)
+    flat = images.reshape(len(images), -1)
+    low, high = flat.min(axis=1).astype(np.float64), flat.max(axis=1).astype(np.float64)
+    return np.asarray(border - low > high - border)
 
 
 def _read_as_is(image: Path | bytes, name: str, form: Form) -> Pixels:

@@ -6,6 +6,7 @@
 import importlib.util
 import os
 import sys
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -46,8 +47,8 @@ def load(
     states the reason.
 
     Args:
-        source: a folder of IDX files, an `.npz`, a folder with one subfolder of images per class,
-            or "embedded" for scikit-learn's digits. None selects the next in the list above.
+        source: a file or folder in one of the forms of `train.data.formats`, or "embedded" for
+            scikit-learn's digits. None selects the next in the list above.
         as_is: use the images unchanged, because they are in MNIST's form already. Otherwise the
             runtime's preprocessing converts the images.
         form: the form of the pixels, `spec.pixel_form` of the model that they are for. Only
@@ -100,7 +101,7 @@ def read(path: Path, as_is: bool, form: Form = MNIST_FORM) -> DataSet:
     raw = find.read(path)
     train = convert(raw.train, as_is, form)
     test = None if raw.test is None else convert(raw.test, as_is, form)
-    return assemble(raw.name, train, test, raw.labels, TEST_SHARE)
+    return replace(assemble(raw.name, train, test, raw.labels, TEST_SHARE), raw=raw)
 
 
 def folder_of(source: str | os.PathLike[str] | None) -> Path:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from runtime.errors import DatasetError
 from runtime.model.spec import Dataset
+from train.data.raw import RawDataSet
 
 MIN_PER_CLASS = 5  # training images; a data set with fewer in any class raises DatasetError
 
@@ -47,6 +48,7 @@ class DataSet:
         labels: names of the classes; a class index is an index into this tuple.
         train: training images, including the images held back for validation.
         test: test images, which are used only after training.
+        raw: the images as they are stored; None for scikit-learn's digits.
     """
 
     name: str
@@ -54,6 +56,7 @@ class DataSet:
     labels: tuple[str, ...]
     train: Split
     test: Split
+    raw: RawDataSet | None = None
 
     @property
     def dataset(self) -> Dataset:

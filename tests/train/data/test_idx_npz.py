@@ -76,7 +76,7 @@ def test_duplicates_are_removed_before_the_split(tmp_path):
 
 X, Y = _digits()
 WRONG_ARRAYS = {
-    "other names": {"images": X, "labels": Y},
+    "other names": {"a": X, "b": Y},
     "nothing": {},
     "objects": {"x": X, "y": np.array([{}] * 24)},
     "fewer labels": {"x": X, "y": Y[:-1]},

@@ -22,6 +22,7 @@ Array = npt.NDArray[np.generic]
 MAX_BYTES = 1 << 30
 _CHANNELS = (1, 3, 4)  # gray, RGB, RGBA
 _FULL_SCALES = (1, 255, 4095, 65535)  # of levels from 0: the first that is not exceeded
+_MAX_WHOLE = 2.0**53  # beyond it, float64 does not represent every whole number
 _CHUNK_IMAGES = 4096  # converted at a time, so that floats of all images are not in memory twice
 
 
@@ -105,6 +106,8 @@ def to_levels(name: str, values: Array) -> npt.NDArray[np.uint8]:
             f"{printable(name)}: values from {low:g} to {high:g} become levels from 0 to 255",
             file=sys.stderr,
         )
+    if low == high:
+        return np.zeros(values.shape, np.uint8)
     levels = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), _CHUNK_IMAGES):
         part = values[start : start + _CHUNK_IMAGES].astype(np.float64)
@@ -127,8 +130,10 @@ def labels_of(name: str, labels: Array) -> Array:
     """
     if labels.ndim == 2 and 1 in labels.shape:
         labels = labels.reshape(-1)
-    if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)):
-        labels = labels.astype(np.int64)
+    if labels.dtype.kind == "f":
+        numbers = labels.astype(np.float64)
+        if np.array_equal(numbers, np.rint(numbers)) and (np.abs(numbers) < _MAX_WHOLE).all():
+            labels = numbers.astype(np.int64)
     if labels.ndim == 2 and labels.dtype.kind in "iub":
         numbers = labels.astype(np.int64)
         if ((numbers == 0) | (numbers == 1)).all() and (numbers.sum(1) == 1).all():
