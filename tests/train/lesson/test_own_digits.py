@@ -9,7 +9,7 @@ from PIL import Image
 import runtime
 from runtime import Classifier
 from runtime.errors import EdgeError
-from train import own_digits
+from train.lesson import own_digits
 from train.data.load import load
 
 PUBLISHED = Path(runtime.__file__).parent / "pretrained/digits-int8.tflite"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train import filters
+from train.lesson import filters
 
 pytest.importorskip("tensorflow")
 
