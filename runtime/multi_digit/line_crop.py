@@ -113,6 +113,7 @@ def crop_line(writing: Writing, line: TextLine) -> LineCrop | None:
     chosen[line.members] = True
     others = np.zeros_like(chosen)
     others[np.concatenate(writing.groups)] = True
+    others |= writing.frames
     others &= ~chosen
     weights = writing.all_components.mass[line.members]
     level = float(np.average(writing.levels[line.members], weights=weights))

@@ -417,7 +417,9 @@ def _other_views(
     height, width = gray.shape
     numbers = sum(sum(sign.accepted for sign in line.signs) > 1 for line in first.lines)
     whole_ns = _WHOLE_PIXEL_NS * gray.size
-    if width >= _MIN_WHOLE_ASPECT * height and numbers <= 1 and work.fits(whole_ns):
+    framed = writing is not None and bool(writing.frames.any())
+    may_be_line = width >= _MIN_WHOLE_ASPECT * height and not framed
+    if may_be_line and numbers <= 1 and work.fits(whole_ns):
         work.add(whole_ns)
         whole = crop_whole(gray)
         if whole is not None:
