@@ -22,9 +22,11 @@ _MAX_BAR_ASPECT = 0.2  # width / height
 _MIN_BAR_FILL = 0.8  # of its box; a written 1 leans or bends and fills less
 _MIN_BARS = 3  # that are equally high and at the same level
 _MAX_UNEVEN_SHARE = 0.1  # of their height; how much their ends may differ
-# Of the digits' height; bars of a height between these may be digits, which the line reader decides
-_MAX_LOW_BAR = 0.75
+_MIN_BAR_HEIGHTS = 0.2  # of a digit; lower ones are specks
+# Bars between these heights, of a digit, may be 1s; they are a comb if they are evenly spaced, too.
+_MAX_LOW_BAR = 0.7
 _MIN_HIGH_BAR = 1.15
+_MAX_UNEVEN_SPACE = 0.06  # of the space between two bars
 
 
 def find_frames(components: Components) -> Flags:
@@ -78,17 +80,34 @@ def find_bars(components: Components, height: float) -> Flags:
     boxes = components.boxes
     flags = np.zeros(len(boxes), np.bool_)
     sizes = boxes[:, 2:] - boxes[:, :2]
-    shares = sizes[:, 1] / height
-    straight = np.flatnonzero(
+    straight = (
         (sizes[:, 0] <= _MAX_BAR_ASPECT * sizes[:, 1])
         & (components.area >= _MIN_BAR_FILL * sizes.prod(axis=1))
-        & (((shares > 0.2) & (shares < _MAX_LOW_BAR)) | (shares > _MIN_HIGH_BAR))
+        & (sizes[:, 1] > _MIN_BAR_HEIGHTS * height)
     )
-    bars = straight[np.argsort(boxes[straight, 1], kind="stable")]
+    bars = np.flatnonzero(straight)
+    bars = bars[np.argsort(boxes[bars, 1], kind="stable")]
+    others = (boxes[~straight & (sizes[:, 1] > height / 2)][:, [0, 2]]).mean(axis=1)
     tops, bottoms = boxes[bars, 1], boxes[bars, 3]
     for number, bar in enumerate(bars.tolist()):
         slack = _MAX_UNEVEN_SHARE * sizes[bar, 1] + 1
         first, last = np.searchsorted(tops, (tops[number] - slack, tops[number] + slack))
-        equal = np.abs(bottoms[first:last] - bottoms[number]) <= slack
-        flags[bar] = np.count_nonzero(equal) >= _MIN_BARS
+        equal = bars[first:last][np.abs(bottoms[first:last] - bottoms[number]) <= slack]
+        if len(equal) >= _MIN_BARS:
+            may_be_ones = _MAX_LOW_BAR < sizes[bar, 1] / height < _MIN_HIGH_BAR
+            flags[bar] = not may_be_ones or _is_comb(boxes[equal], others)
     return flags
+
+
+def _is_comb(bars: npt.NDArray[np.intp], others: npt.NDArray[np.float64]) -> bool:
+    """Return whether bars are evenly spaced, with other ink between most of them.
+
+    Args:
+        bars: (N, 4), boxes of the bars.
+        others: (M,), the middle column of all other ink of the height of digits.
+    """
+    places = np.sort(bars[:, [0, 2]].mean(axis=1))
+    spaces = np.diff(places)
+    even = np.abs(spaces - np.median(spaces)) <= _MAX_UNEVEN_SPACE * np.median(spaces)
+    filled = np.histogram(others, places)[0] > 0
+    return bool(even.all() and np.count_nonzero(filled) > len(filled) / 2)
