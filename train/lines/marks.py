@@ -26,7 +26,8 @@ def draw_one(height: float, pen: float, random: np.random.Generator) -> Ink:
     """
     lean = random.uniform(-0.05, 0.25) * height
     reach = random.uniform(0.15, 0.48) * height
-    drop = random.uniform(0.15, 0.58) * height
+    # Some upstrokes begin at the foot.
+    drop = random.uniform(0.15, 0.58 if random.random() < 0.85 else 0.95) * height
     left = max(reach - lean, 0.0)
     top, foot = (left + lean, 0.0), (left, height)
     strokes = [[(left + lean - reach, drop), top, foot]]
