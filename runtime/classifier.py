@@ -9,6 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -213,8 +214,9 @@ class Classifier:
     def read(self, image: ImageSource, *, keep_unknown: bool = True) -> "Recognition":
         """Read numbers of several digits: touching digits, slanted lines, several lines.
 
-        Models of the ten digits use the published line reader, which is opened at the first call.
-        Models of other classes split the ink themselves. If no digit is accepted, the image is
+        Models of the ten digits use the published line reader, which is opened at the first call,
+        with another installed engine if theirs cannot open it. Models of other classes, and all
+        without such an engine, split the ink themselves. If no digit is accepted, the image is
         classified as one digit instead.
 
         Args:
@@ -405,11 +407,19 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 def _open_line_reader(engine: str) -> "LineReader | None":
-    """Open the published line reader; return None if no file of it is for this engine."""
+    """Open the published line reader with an engine, or with another one if that cannot open it.
+
+    Returns:
+        The line reader; None if no installed engine opens it.
+    """
     from runtime.multi_digit.line_reader import LineReader
 
-    suffixes = [row.suffix for row in ENGINES if row.name == engine]
-    paths = [PRETRAINED / f"lines-int8{suffix}" for suffix in suffixes]
-    if not paths or not paths[0].exists():
-        return None
-    return LineReader(open_backend(artifact.read(paths[0]), engine))
+    own = next((row.suffix for row in ENGINES if row.name == engine), "")
+    suffixes = dict.fromkeys((own, *(row.suffix for row in ENGINES)))
+    for suffix in suffixes:
+        path = PRETRAINED / f"lines-int8{suffix}"
+        if path.exists():
+            with suppress(BackendUnavailable):
+                opened = artifact.read(path)
+                return LineReader(open_backend(opened, engine if suffix == own else None))
+    return None

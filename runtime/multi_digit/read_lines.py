@@ -46,6 +46,7 @@ _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in ot
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
 _STRETCHES = (0.85, 1.2)  # widths in which a line is read again, if …
 _CERTAIN = 0.95  # … the line reader gives one of its digits less than this
+_SURE = 0.999  # confidence of a digit that another view of the page need not have
 _UPRIGHT_DIGITS = "23457"  # they are not digits upside down, or other ones if written sloppily
 _MIN_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
 
@@ -99,8 +100,12 @@ def read_lines(
             found = page_reader.read(crops, turns)
         except _TooMuchWork:
             continue
-        if found.score > best.score and (not turns or found.is_upright()):
-            best = found
+        if turns:
+            best = found if found.score > best.score and found.is_upright() else best
+        elif found.score > best.score:
+            best = _agree(found, best)
+        else:
+            best = _agree(best, found)
         if not turns:
             doubtful.append(found)
     if not best.lines:
@@ -324,11 +329,8 @@ class _PageReader:
                 signs = verified[number]
         except _TooMuchWork:
             texts, number = texts[:1], 0
-        confirmed: set[int] = set()
-        for other in (*texts[:number], *texts[number + 1 :]):
-            matcher = difflib.SequenceMatcher(None, texts[number], other, autojunk=False)
-            for place, _, size in matcher.get_matching_blocks():
-                confirmed.update(range(place, place + size))
+        others = (*texts[:number], *texts[number + 1 :])
+        confirmed = set().union(*(_common_places(texts[number], other) for other in others))
         places = iter(range(len(texts[number])))
         return [
             sign
@@ -336,6 +338,40 @@ class _PageReader:
             else replace(sign, accepted=False)
             for sign in signs
         ]
+
+
+def _common_places(text: str, other: str) -> set[int]:
+    """Return the places of a text that another text has in the same order."""
+    matcher = difflib.SequenceMatcher(None, text, other, autojunk=False)
+    blocks = matcher.get_matching_blocks()
+    return {place for start, _, size in blocks for place in range(start, start + size)}
+
+
+def _agree(best: _Page, other: _Page) -> _Page:
+    """Compare two views of a page of one line; reject the digits that only one of them has.
+
+    If a view has more signs than the other, it is taken: a doubtful place is better than a missing
+    digit.
+    """
+    if not (len(best.lines) == len(other.lines) == 1):
+        return best
+    texts = [
+        "".join(sign.label for sign in page.lines[0].signs if sign.proposed)
+        for page in (best, other)
+    ]
+    if texts[0] == texts[1]:
+        return best
+    if len(texts[1]) > len(texts[0]):
+        best, texts = other, texts[::-1]
+    common = _common_places(texts[0], texts[1])
+    places = iter(range(len(texts[0])))
+    signs = [
+        replace(sign, accepted=False)
+        if sign.proposed and next(places) not in common and sign.proposed < _SURE
+        else sign
+        for sign in best.lines[0].signs
+    ]
+    return replace(best, lines=[replace(best.lines[0], signs=signs)])
 
 
 def _text(reading: list[Reading]) -> str:
