@@ -495,7 +495,7 @@ def _set(
     baseline = height + room * np.clip(random.normal(0.5, 0.25), -0.1, 1.1)
     slope = random.normal(0, 0.03)
     right = np.full(HEIGHT_PX, -np.inf)  # of the ink so far, in each row
-    ligatures = random.random() < 0.25 and gap < 0.2
+    ligatures = random.random() < 0.35 and gap < 0.25
     placed: list[tuple[int, int, Ink]] = []
     strings: list[tuple[float, float, float, float]] = []
     edge = 0.0
