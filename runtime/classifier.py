@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from runtime.multi_digit.recognize import Recognition
 
 
+# Of a digit alone in a picture that is rejected as one digit; with less, nothing is read.
+_DOUBTFUL_CONFIDENCE = 0.99
+
+
 class Classifier:
     """Classifies images with an open artifact: a model file that contains its metadata (the spec).
 
@@ -236,7 +240,12 @@ class Classifier:
     def _read(self, image: ImageSource, name: str, keep_unknown: bool) -> "Recognition":
         """Read numbers, see `read`."""
         from runtime.multi_digit.read_lines import read_lines
-        from runtime.multi_digit.recognize import recognize, single_digit, without_lines
+        from runtime.multi_digit.recognize import (
+            recognize,
+            single_digit,
+            with_unknown,
+            without_lines,
+        )
 
         image = buffer_stream(image, name)
         decoder = CachedDecoder(image, name)
@@ -255,6 +264,9 @@ class Classifier:
             if prediction.accepted and len(text) <= 1:
                 return single_digit(prediction)
             if len(text) == 1:
+                is_doubtful = text != "1" and recognition.confidences[0] >= _DOUBTFUL_CONFIDENCE
+                if is_doubtful:
+                    return with_unknown(recognition, keep_unknown)
                 return without_lines(recognition)
         return recognition
 

@@ -28,7 +28,7 @@ from runtime.multi_digit.recognize import (
     Recognition,
     decode_page,
 )
-from runtime.multi_digit.verify import Sign, verify
+from runtime.multi_digit.verify import CERTAIN, Sign, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
 from runtime.preprocess.grayscale import Gray
@@ -408,12 +408,28 @@ def _with_doubtful_line(page: _Page) -> _Page:
         line
         for line in page.others
         if not _may_be_one_letter(line.signs)
-        and _proposed_digits(line.signs) >= max(2, _MIN_PROPOSED_SHARE * len(line.signs))
+        and _proposed_digits(line.signs) >= _MIN_PROPOSED_SHARE * len(line.signs)
+        and (_proposed_digits(line.signs) > 1 or _is_proposed_alone(line.signs))
     ]
     if not candidates:
         return page
     chosen = max(candidates, key=lambda line: _proposed_digits(line.signs))
     return replace(page, lines=[chosen], others=[line for line in page.others if line != chosen])
+
+
+def _is_proposed_alone(signs: list[Sign]) -> bool:
+    """Return whether signs are one digit, not a stroke, of which both networks are confident."""
+    proposed = [sign for sign in signs if sign.proposed]
+    if len(proposed) != 1:
+        return False
+    (sign,) = proposed
+    return (
+        sign.label != "1"
+        and sign.proposed >= CERTAIN
+        and sign.prediction is not None
+        and sign.prediction.label == sign.label
+        and sign.prediction.confidence >= _MIN_PROPOSED_CONFIDENCE
+    )
 
 
 def _proposed_digits(signs: list[Sign]) -> int:
