@@ -93,23 +93,21 @@ def read_lines(
         best = page_reader.read(_crops(writing, work))
     except _TooMuchWork:
         raise too_much_ink(decoder.name) from None
-    doubtful = [best]
+    pages = [best]
     for turns, view in _other_views(decoded.gray, writing, best, decoder.name, work):
         try:
             crops = view if isinstance(view, list) else _crops(view, work)
             found = page_reader.read(crops, turns)
         except _TooMuchWork:
             continue
-        if turns:
-            best = found if found.score > best.score and found.is_upright() else best
-        elif found.score > best.score:
-            best = _agree(found, best)
-        else:
-            best = _agree(best, found)
         if not turns:
-            doubtful.append(found)
+            pages.append(found)
+        if found.score > best.score and (not turns or found.is_upright()):
+            best = found
+    if not best.turns:
+        best = _elect(best, pages)
     if not best.lines:
-        best = max((_with_doubtful_line(page) for page in doubtful), key=lambda page: page.score)
+        best = max((_with_doubtful_line(page) for page in pages), key=lambda page: page.score)
     x = decoded.size[0] / decoded.gray.shape[1]
     y = decoded.size[1] / decoded.gray.shape[0]
     return best.recognition(decoded.gray.shape, x, y, keep_unknown)
@@ -347,20 +345,33 @@ def _common_places(text: str, other: str) -> set[int]:
     return {place for start, _, size in blocks for place in range(start, start + size)}
 
 
-def _agree(best: _Page, other: _Page) -> _Page:
-    """Compare two views of a page of one line; reject the digits that only one of them has.
+def _elect(best: _Page, pages: list[_Page]) -> _Page:
+    """Return the reading of a page of one line that two views agree on, or their best one.
 
-    If a view has more signs than the other, it is taken: a doubtful place is better than a missing
-    digit.
+    Args:
+        best: of all.
+        pages: the readings of all views that are not turned.
     """
-    if not (len(best.lines) == len(other.lines) == 1):
+    pages = sorted((page for page in pages if len(page.lines) == 1), key=lambda page: -page.score)
+    if len(best.lines) != 1 or len(pages) < 2:
         return best
-    texts = [
-        "".join(sign.label for sign in page.lines[0].signs if sign.proposed)
-        for page in (best, other)
-    ]
-    if texts[0] == texts[1]:
-        return best
+    texts = [_proposed_text(page) for page in pages]
+    common = max(texts, key=texts.count)
+    if texts.count(common) > 1:
+        return pages[texts.index(common)]
+    return _compare(pages[0], pages[1])
+
+
+def _proposed_text(page: _Page) -> str:
+    return "".join(sign.label for sign in page.lines[0].signs if sign.proposed)
+
+
+def _compare(best: _Page, other: _Page) -> _Page:
+    """Reject the digits of a page of one line that another view does not have.
+
+    If that has more signs, it is taken: a doubtful place is better than a missing digit.
+    """
+    texts = [_proposed_text(best), _proposed_text(other)]
     if len(texts[1]) > len(texts[0]):
         best, texts = other, texts[::-1]
     common = _common_places(texts[0], texts[1])
@@ -468,14 +479,15 @@ def _other_views(
 
     height, width = gray.shape
     numbers = sum(sum(sign.accepted for sign in line.signs) > 1 for line in first.lines)
-    whole_ns = _WHOLE_PIXEL_NS * gray.size
+    whole_ns = 2 * _WHOLE_PIXEL_NS * gray.size
     framed = writing is not None and bool(writing.frames.any())
     may_be_line = width >= _MIN_WHOLE_ASPECT * height and not framed
     if may_be_line and numbers <= 1 and work.fits(whole_ns):
         work.add(whole_ns)
-        whole = crop_whole(gray)
-        if whole is not None:
-            yield 0, [whole]
+        for all_rows in (False, True):
+            whole = crop_whole(gray, all_rows)
+            if whole is not None:
+                yield 0, [whole]
     if first.share >= _GOOD_SHARE:
         return
     rim = find(gray, at_rim=True)
