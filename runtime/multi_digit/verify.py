@@ -33,7 +33,7 @@ UNKNOWN = "?"
 # Confidences of the line reader. They were chosen on composed lines of writers who are not trained
 # on: of the digits other than 1 above CERTAIN, 99.6 % were right, whatever the digit network reads.
 MIN_CLEAR_CONFIDENCE = 0.3  # if the digit stands apart, and the digit network is sure of it, too
-MIN_CONFIDENCE = 0.8  # if the digit network reads the same
+MIN_CONFIDENCE = 0.75  # if the digit network reads the same
 MIN_ONE_CONFIDENCE = 0.9  # the same of a 1, which may be another stroke
 CERTAIN = 0.99  # if it reads another digit
 CERTAIN_ONE = 0.997  # the same of a 1
@@ -180,7 +180,7 @@ def _judge(reading: Reading, piece: "_Piece", crop: LineCrop, strict: bool) -> S
     if _corrects(prediction, piece, reading):
         confidence = prediction.confidence
         return Sign(prediction.label, confidence, True, piece.box, prediction, reading.confidence)
-    least = _least_confidence(reading, prediction, piece)
+    least = _least_confidence(reading, prediction, piece, crop.digit_height)
     accepted = reading.confidence >= least and (prediction.accepted or not strict)
     probability = float(prediction.scores[int(reading.label)])
     confidence = reading.confidence * (1.0 if reading.confidence >= CERTAIN else probability)
@@ -196,15 +196,18 @@ def _judge(reading: Reading, piece: "_Piece", crop: LineCrop, strict: bool) -> S
     return Sign(reading.label, confidence, accepted, piece.box, prediction, reading.confidence)
 
 
-def _least_confidence(reading: Reading, prediction: Prediction, piece: "_Piece") -> float:
+def _least_confidence(
+    reading: Reading, prediction: Prediction, piece: "_Piece", digit_height: float
+) -> float:
     """Return the confidence of the line reader from which on a digit is accepted."""
     is_one = reading.label == "1"
     if prediction.label != reading.label:
         return CERTAIN_ONE if is_one else CERTAIN
-    if is_one:  # any stroke is a clear 1 for the digit network
-        return MIN_ONE_CONFIDENCE
     is_clear = not piece.is_cut and prediction.accepted
     is_clear = is_clear and prediction.confidence >= _CLEAR_PROBABILITY
+    if is_one:  # any stroke is a clear 1 for the digit network; edges of boxes are high
+        is_low = piece.box[3] - piece.box[1] <= digit_height
+        return MIN_CONFIDENCE if is_clear and is_low else MIN_ONE_CONFIDENCE
     return MIN_CLEAR_CONFIDENCE if is_clear else MIN_CONFIDENCE
 
 
@@ -229,30 +232,35 @@ def _is_hook(piece: "_Piece", crop: LineCrop) -> bool:
 
 
 def _reject_slashes(signs: list[Sign], pieces: list["_Piece"]) -> list[Sign]:
-    """Reject each 1 behind another sign that leans much more than the other digits of its line."""
-    leans = [
-        _lean(piece.ink) if piece.ink is not None else 0.0
+    """Reject each 1 that may be a slash: behind another sign, high, and leaning more than the line.
+
+    The other digits of the line are the measure of both.
+    """
+    others = [
+        piece
         for sign, piece in zip(signs, pieces, strict=True)
-        if sign.accepted and sign.label != "1"
+        if sign.accepted and sign.label != "1" and piece.ink is not None
     ]
-    if not leans:
+    if not others:
         return signs
-    most = float(np.median(leans)) + _MAX_ONE_LEAN
+    least_lean = float(np.median([_lean(piece.ink) for piece in others])) + _MAX_ONE_LEAN
+    least_height = float(np.median([piece.box[3] - piece.box[1] for piece in others]))
     return [
         replace(sign, accepted=False)
         if number
         and sign.label == "1"
-        and sign.accepted
         and sign.proposed < _UPRIGHT_ONE
-        and piece.ink is not None
-        and _lean(piece.ink) > most
+        and piece.box[3] - piece.box[1] >= least_height
+        and _lean(piece.ink) > least_lean
         else sign
         for number, (sign, piece) in enumerate(zip(signs, pieces, strict=True))
     ]
 
 
-def _lean(ink: Plane) -> float:
+def _lean(ink: Plane | None) -> float:
     """Return the tangent of the angle by which ink leans to the right, from its moments."""
+    if ink is None:
+        return 0.0
     rows, columns = np.indices(ink.shape)
     mass = max(float(ink.sum()), 1e-6)
     down = rows - float((ink * rows).sum()) / mass
