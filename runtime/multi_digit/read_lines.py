@@ -46,6 +46,7 @@ _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in ot
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
 _STRETCHES = (0.85, 1.2)  # widths in which a line is read again, if …
 _CERTAIN = 0.95  # … the line reader gives one of its digits less than this
+_AGREED = 0.98  # confidence of a digit in one of several views of a page that agree on its line
 _SURE = 0.999  # confidence of a digit that another view of the page need not have
 _UPRIGHT_DIGITS = "23457"  # they are not digits upside down, or other ones if written sloppily
 _MIN_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
@@ -348,6 +349,9 @@ def _common_places(text: str, other: str) -> set[int]:
 def _elect(best: _Page, pages: list[_Page]) -> _Page:
     """Return the reading of a page of one line that two views agree on, or their best one.
 
+    Of a reading that views agree on, a digit is accepted if one of them is certain of it or accepts
+    it; ink that no sign stands for does not count.
+
     Args:
         best: of all.
         pages: the readings of all views that are not turned.
@@ -358,12 +362,34 @@ def _elect(best: _Page, pages: list[_Page]) -> _Page:
     texts = [_proposed_text(page) for page in pages]
     common = max(texts, key=texts.count)
     if texts.count(common) > 1:
-        return pages[texts.index(common)]
+        agreeing = [page for page, text in zip(pages, texts, strict=True) if text == common]
+        return _with_signs(agreeing[0], list(map(_join, *map(_proposed_signs, agreeing))))
     return _compare(pages[0], pages[1])
 
 
+def _join(sign: Sign, *others: Sign) -> Sign:
+    """Return a digit that several views agree on; accepted as `_elect` says.
+
+    A 1, which may be a slash or an edge, has to be accepted in the first of them.
+    """
+    signs = (sign, *others)
+    most = max(one.proposed for one in signs)
+    accepted = any(one.accepted for one in signs) or most >= _AGREED
+    if sign.label in ("1", UNKNOWN):
+        accepted = sign.accepted
+    return replace(sign, accepted=accepted, confidence=max(most * accepted, sign.confidence))
+
+
+def _with_signs(page: _Page, signs: list[Sign]) -> _Page:
+    return replace(page, lines=[replace(page.lines[0], signs=signs)])
+
+
+def _proposed_signs(page: _Page) -> list[Sign]:
+    return [sign for sign in page.lines[0].signs if sign.proposed]
+
+
 def _proposed_text(page: _Page) -> str:
-    return "".join(sign.label for sign in page.lines[0].signs if sign.proposed)
+    return "".join(sign.label for sign in _proposed_signs(page))
 
 
 def _compare(best: _Page, other: _Page) -> _Page:
@@ -382,7 +408,7 @@ def _compare(best: _Page, other: _Page) -> _Page:
         else sign
         for sign in best.lines[0].signs
     ]
-    return replace(best, lines=[replace(best.lines[0], signs=signs)])
+    return _with_signs(best, signs)
 
 
 def _text(reading: list[Reading]) -> str:
