@@ -149,8 +149,12 @@ def crop_whole(gray: Gray, all_rows: bool = False) -> LineCrop | None:
             ink.
 
     Returns:
-        The line; None if the picture is blank, or its ink is too low for a line of its height.
+        The line; None if the picture is blank, or its ink is too low for a line of its height; or
+        if it is too large. It is large only if its digits are low, and then it is not a crop of
+        one line.
     """
+    if gray.size > _MAX_CROP_PIXELS:
+        return None
     foreground = subtract_background(gray)
     if foreground is not None:
         ink = np.minimum(foreground.contrast / np.float32(foreground.ink_level), 1)
