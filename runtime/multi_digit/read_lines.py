@@ -364,7 +364,7 @@ def _elect(best: _Page, pages: list[_Page]) -> _Page:
     """Return the reading of a page of one line that two views agree on, or their best one.
 
     Of a reading that views agree on, a digit is accepted if one of them is certain of it or accepts
-    it; ink that no sign stands for does not count.
+    it.
 
     Args:
         best: of all.
@@ -377,7 +377,9 @@ def _elect(best: _Page, pages: list[_Page]) -> _Page:
     common = max(texts, key=texts.count)
     if texts.count(common) > 1:
         agreeing = [page for page, text in zip(pages, texts, strict=True) if text == common]
-        return _with_signs(agreeing[0], list(map(_join, *map(_proposed_signs, agreeing))))
+        joined = map(_join, *map(_proposed_signs, agreeing))
+        signs = agreeing[0].lines[0].signs
+        return _with_signs(agreeing[0], [next(joined) if sign.proposed else sign for sign in signs])
     return _compare(pages[0], pages[1])
 
 
