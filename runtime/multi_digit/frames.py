@@ -67,7 +67,7 @@ def _is_in_cell(ink: Flags, box: npt.NDArray[np.intp]) -> bool:
     if not (above.size and below.size and row[:left].any() and row[right:].any()):
         return False
     cell = bottom + int(below[0]) - int(above[-1])
-    return bottom - top >= _MIN_CONTENT_SHARE * cell
+    return bool(bottom - top >= _MIN_CONTENT_SHARE * cell)
 
 
 def find_bars(components: Components, height: float) -> Flags:
