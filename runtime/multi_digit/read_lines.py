@@ -41,7 +41,7 @@ _MIN_ACCEPTED_SHARE = 0.34  # of a line's digits; with fewer accepted it is not 
 _MIN_PROPOSED_CONFIDENCE = 0.9  # of the line reader, if fewer than two digits are accepted
 # If there is no other number on a page, a doubtful line is one if the line reader is sure of …
 _MIN_PROPOSED_SHARE = 0.6  # … this share of its signs …
-_MIN_DOUBTFUL_CONFIDENCE = 0.6  # … by this confidence
+_MIN_DOUBTFUL_CONFIDENCE = 0.7  # … by this confidence
 _MIN_WHOLE_ASPECT = 0.6  # width / height of a picture that may be a tight crop of one line
 _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned

@@ -36,6 +36,7 @@ UNKNOWN = "?"
 MIN_CLEAR_CONFIDENCE = 0.3  # if the digit stands apart, and the digit network is sure of it, too
 MIN_CONFIDENCE = 0.75  # if the digit network reads the same
 MIN_ONE_CONFIDENCE = 0.9  # the same of a 1, which may be another stroke
+MIN_STRICT_CONFIDENCE = 0.6  # the same of a line so short that the rejection model must accept, too
 CERTAIN = 0.99  # if it reads another digit
 CERTAIN_ONE = 0.997  # the same of a 1
 
@@ -193,6 +194,8 @@ def _judge(
         confidence = prediction.confidence
         return Sign(prediction.label, confidence, True, piece.box, prediction, reading.confidence)
     least = _least_confidence(reading, prediction, piece, crop.digit_height)
+    if strict and prediction.label == reading.label != "1":
+        least = min(least, MIN_STRICT_CONFIDENCE)
     accepted = reading.confidence >= least
     if strict or reading.confidence < MIN_CONFIDENCE:
         accepted = accepted and prediction.accepted and confirm(prediction, piece.pixels)

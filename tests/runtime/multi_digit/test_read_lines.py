@@ -136,7 +136,7 @@ def framed(kind: str) -> Array:
     strokes: list[tuple[float, float, float, float]] = []
     image = Image.new("L", ink.shape[::-1])
     for place, label in enumerate(FRAMED):
-        glyph = GLYPHS[label][0]
+        glyph = glyphs()[label][0]
         left = 10 + place * pitch + (pitch - glyph.shape[1]) // 2
         ink[56 : 56 + glyph.shape[0], left : left + glyph.shape[1]] = glyph
         x = 10.0 + place * pitch
