@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         compare.check(baseline, settings, machine.describe(), digests, *allow_different)
     if device is not None:
         client.check_connection(device)
-    test_set = load_test_set(arguments.data)
+    test_set = load_test_set(arguments.data, arguments.models)
     remote = None
     if device is not None:
         remote = client.measure(

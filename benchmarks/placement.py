@@ -229,6 +229,11 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.seed < 0:
         raise EdgeError(f"--seed takes 0 or more, not {arguments.seed}")
     classifier = Classifier.load(arguments.model)
+    if not classifier.reads_numbers:
+        raise EdgeError(
+            f"{arguments.model} takes {classifier.spec.pixel_form}: placement is measured with "
+            "models of 28x28 ink, which find the digit on a page"
+        )
     test_set = load_test_set(arguments.data)
     result = measure(classifier, test_set, arguments.model.name, arguments.seed)
     print(printable(str(result)))

@@ -19,6 +19,8 @@ from train.data.splits import DataSet
 
 DEFAULT_IMAGES = 500  # number of calibration images without --calibration, all classes together
 
+_WHITE = 255  # the highest level of a pixel
+
 
 def scale_to_1(pixels: Pixels) -> npt.NDArray[np.float32]:
     """Return pixels scaled from 0–255 to 0–1, the input of the models of this project."""
@@ -30,21 +32,31 @@ class Calibration:
     """Calibration images.
 
     Attributes:
-        pixels: uint8 (N, 28, 28, 1).
+        pixels: uint8 (N, height, width, channels) in the model's form.
         dataset: name and SHA-256 of these images, for the artifact's spec.
         counts: number of images per class, in the order of the classes.
         encode: converts pixels uint8 (N, 28, 28, 1) to the float model's input.
+        has_float_io: whether the quantized model takes and returns float32.
     """
 
     pixels: Pixels
     dataset: Dataset
     counts: tuple[int, ...]
     encode: Callable[[Pixels], npt.NDArray[Any]] = scale_to_1
+    has_float_io: bool = False
 
     def batches(self) -> Iterator[npt.NDArray[Any]]:
-        """Yield each image as the float model's input, a batch of one."""
+        """Yield each image as the float model's input, a batch of one.
+
+        Photographs seldom have black and white pixels. Then a copy of the first image with one
+        pixel of each follows, so that the scale of the input covers all levels.
+        """
         for image in self.pixels:
             yield self.encode(image[np.newaxis])
+        if self.pixels.min() > 0 or self.pixels.max() < _WHITE:
+            extreme = self.pixels[:1].copy()
+            extreme[0, 0, 0], extreme[0, -1, -1] = 0, _WHITE
+            yield self.encode(extreme)
 
 
 def choose(data: DataSet, size: int = DEFAULT_IMAGES, seed: int = 0) -> Calibration:

@@ -19,6 +19,7 @@ from runtime.errors import EdgeError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.spec import CLASSES
+from runtime.preprocess.form import INK, MNIST_FORM, PHOTO
 from runtime.system import atomic_write
 
 # File name of a report → the command that writes the report.
@@ -340,7 +341,8 @@ def _index(opened: Artifact, figures: Figures) -> Iterator[str]:
     yield f"library_name: {_LIBRARIES[opened.format]}"
     task = "image-classification" if spec.kind == CLASSES else "image-to-text"
     yield f"pipeline_tag: {task}"
-    tags = ["digit-edge", "handwriting", spec.precision, opened.format.removeprefix(".")]
+    subject = "handwriting" if spec.form == INK else "image-classification"
+    tags = ["digit-edge", subject, spec.precision, opened.format.removeprefix(".")]
     yield f"tags: {_yaml(tags)}"
     if spec.dataset.name == "MNIST":
         yield f"datasets: {_yaml([_MNIST_ID])}"
@@ -372,11 +374,14 @@ def _results(opened: Artifact, figures: Figures) -> Iterator[tuple[str, str, flo
 def _summary(opened: Artifact) -> Iterator[str]:
     spec = opened.spec
     shape = " × ".join("any" if size is None else str(size) for size in spec.input_shape)
+    content = "0 (background) to 255 (ink), in MNIST's form"
+    if spec.form == PHOTO:
+        content = "0 to 255: the whole image, resized"
     rows = {
         "file": f"{opened.path.name}, {len(opened.data):,} bytes",
         "SHA-256": spec.digest,
         "precision": spec.precision,
-        "input": f"{shape} pixels, 0 (background) to 255 (ink), in MNIST's form",
+        "input": f"{shape} pixels, {content}",
         "labels": ", ".join(spec.labels),
     }
     if spec.source_sha256:
@@ -396,6 +401,12 @@ def _use(opened: Artifact) -> Iterator[str]:
     yield ""
     if spec.kind != CLASSES:
         yield "Reads a line of handwritten digits; `digit-edge read` uses it with a classifier."
+    elif spec.form == PHOTO:
+        yield (
+            f"Classifies images as one of {len(spec.labels)} labels. "
+            f"{_code(f'digit-edge classify --model {opened.path.name} IMAGE')} also resizes the "
+            "image; another program must stretch the whole image to the size of the input."
+        )
     else:
         yield (
             f"Classifies images of one handwritten character as one of {len(spec.labels)} labels. "
@@ -511,13 +522,22 @@ def _limits(opened: Artifact) -> Iterator[str]:
     spec = opened.spec
     yield "## Limits"
     yield ""
+    if spec.form == PHOTO:
+        yield "- The whole image is classified: crop it to one object, as the training images are."
+        yield "- Only photographs like the training images were tested."
+        yield ""
+        return
     if spec.labels[: len(_DIGITS)] == _DIGITS:
         yield "- Printed text, letters, operators and seven-segment displays are not read."
         yield "- Some continental 1s are read as 7; a crossed 7 can be read as another digit."
         yield "- Digits cropped without a margin are read less well."
     yield "- Color is ignored. Pages turned by 90° or 180° are not turned back."
     if spec.kind == CLASSES:
-        yield "- One character an image; `digit-edge read` separates the characters of a page."
+        yield "- One character an image" + (
+            "; `digit-edge read` separates the characters of a page."
+            if spec.pixel_form == MNIST_FORM
+            else "."
+        )
     yield ""
 
 

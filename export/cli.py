@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from export.calibration import DEFAULT_IMAGES
-from export.find_interface import of_split
-from export.keras_model import KerasModel, check_keras_file, open_source
-from export.labels import add_labels_argument
-from export.own_keras import UNKNOWN, open_bare_keras, print_found
+from export.find_interface import Options, of_split
+from export.keras_model import KerasModel, check_keras_file, open_source, with_levels
+from export.labels import add_form_argument, add_labels_argument
+from export.own_keras import UNKNOWN, form_of_keras, open_bare_keras, print_found
 from export.pipeline import ExportTarget, export
 from export.verify import Verification
 from runtime.cli.parser import CommandParser
@@ -31,7 +31,8 @@ from runtime.errors import (
     report,
 )
 from runtime.model import artifact
-from runtime.model.spec import PRECISIONS, SEQUENCE
+from runtime.model.spec import CLASSES, PRECISIONS, SEQUENCE
+from runtime.preprocess.form import MNIST_FORM, Form
 from runtime.system import interrupt
 from train.data.splits import DataSet, Split
 from train.options import add_data_argument, whole
@@ -61,9 +62,15 @@ def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
     check_keras_file(arguments.model)
     check_labels(arguments.model, arguments.labels)
     source = open_source(arguments.model) if arguments.labels is None else None
-    data = datasets.load(arguments.data)
     if source is None:
-        source = open_elsewhere(arguments.model, arguments.labels, data)
+        form = form_of_keras(arguments.model, arguments.form)
+        data = datasets.load(arguments.data, form=form)
+        source = open_elsewhere(arguments.model, arguments.labels, data, form)
+    else:
+        kind, form = source.artifact.spec.kind, MNIST_FORM
+        if kind == CLASSES:
+            form = source.artifact.spec.pixel_form
+        data = datasets.load(arguments.data, form=form)
     if source.artifact.spec.dataset == UNKNOWN:
         data = in_order_of(data, source.artifact.spec.labels, arguments.model)
     elif data.sha256 != source.artifact.spec.dataset.sha256:
@@ -71,6 +78,8 @@ def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
             f"{arguments.model} was trained on {source.artifact.spec.dataset.name}, not on "
             f"{data.name}: pass the training data with --data"
         )
+    if arguments.scale is not None:
+        source = with_levels(source)
     samples = lines = None
     if source.artifact.spec.kind == SEQUENCE:
         from export.lines import compose, export_lines
@@ -78,7 +87,9 @@ def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
         lines = compose(data, arguments.calibration, arguments.seed)
     elif INT8 in arguments.precisions:
         samples = calibration.choose(data, arguments.calibration, arguments.seed)
-        samples = dataclasses.replace(samples, encode=source.encode)
+        samples = dataclasses.replace(
+            samples, encode=source.encode, has_float_io=arguments.scale is not None
+        )
     failed = 0
     for target in targets:
         for precision in arguments.precisions:
@@ -123,11 +134,15 @@ def check_labels(model: Path, labels: tuple[str, ...] | None) -> None:
         )
 
 
-def open_elsewhere(path: Path, labels: tuple[str, ...], data: DataSet) -> KerasModel:
+def open_elsewhere(
+    path: Path, labels: tuple[str, ...], data: DataSet, form: Form = MNIST_FORM
+) -> KerasModel:
     """Open a Keras model that other tools made, and find its interface with the data's images."""
     data = in_order_of(data, labels, path)
     examples = of_split(f"images of {data.name}", data.train.pixels, data.train.labels, labels)
-    return open_bare_keras(path, labels, None, examples, lambda found: print_found(path, found))
+    return open_bare_keras(
+        path, labels, Options(form=form), examples, lambda found: print_found(path, found)
+    )
 
 
 def in_order_of(data: DataSet, labels: tuple[str, ...], model: Path) -> DataSet:
@@ -207,6 +222,16 @@ def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.
         metavar="N",
         help="random seed of the choice of calibration images (default: 0)",
     )
+    parser.add_argument(
+        "--scale",
+        type=int,
+        choices=(255,),
+        metavar="255",
+        help="take pixels from 0 to 255 as float32, one image a call, in int8 files too: for "
+        "firmware that does so, such as AI-on-the-edge-device (default: 0 to 1, int8 in int8 "
+        "TFLite files)",
+    )
+    add_form_argument(parser)
     if single_target:
         suffix = single_target.suffix
         parser.add_argument(
@@ -236,6 +261,8 @@ def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.
             parser.error(f"--out must end in {single_target.suffix}")
     else:
         arguments.out = None
+    if arguments.form is not None and arguments.labels is None:
+        raise EdgeError("--form is for models without a spec, as --labels: leave it out")
     if arguments.calibration is None:
         arguments.calibration = DEFAULT_IMAGES
     if arguments.seed is None:

@@ -31,15 +31,18 @@ from runtime.model.interface import (
     STD,
     Interface,
 )
+from runtime.preprocess.form import MAX_SIDE_PX, MNIST_FORM, PHOTO, Form
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from train.data.load import sklearn_digits
+from train.save import digits_in_form
 
 _PHOTOGRAPHS = (
-    "{name} takes color images, but the runtime passes the ink of one drawn character, without "
-    "its color and background: a model of photographs does not work"
+    "{name} takes color images, but with --form ink the runtime passes the ink of one drawn "
+    "character, without its color and background: if it is a model of photographs, pass --form "
+    "photo"
 )
 # A way to take an input for images: the shape of the input, the size of an image, and the layout.
-Form = tuple[tuple[int | None, ...], tuple[int, int, int], str]
+InputForm = tuple[tuple[int | None, ...], tuple[int, int, int], str]
 Scaling = tuple[float, tuple[float, ...], tuple[float, ...]]  # scale, mean, std
 
 DIGITS = tuple("0123456789")
@@ -82,7 +85,7 @@ class Examples:
 
     Attributes:
         name: for messages, such as "known digits".
-        pixels: uint8 (N, 28, 28, 1).
+        pixels: uint8 (N, 28, 28, 1), or photographs (N, *form.shape).
         classes: the names of their classes, (N,).
     """
 
@@ -93,7 +96,11 @@ class Examples:
 
 @dataclass(frozen=True)
 class Options:
-    """The parts of an interface that the maker of the model states; None for those to find."""
+    """The parts of an interface that the maker of the model states; None for those to find.
+
+    Attributes:
+        form: the form of the pixels; of photographs with the size of the model's input.
+    """
 
     scale: float | None = None
     mean: tuple[float, ...] | None = None
@@ -101,6 +108,7 @@ class Options:
     layout: str | None = None
     polarity: str | None = None
     activation: str | None = None
+    form: Form = MNIST_FORM
 
 
 @dataclass(frozen=True)
@@ -151,21 +159,28 @@ def find(
     options = options or Options()
     _check_types(name, source, result)
     forms = list(_forms(name, source, result, options.layout))
+    is_photo = options.form.name == PHOTO
+    if is_photo:
+        forms = [form for form in forms if form[1] == options.form.shape]
     _check_labels(name, result, forms[0], labels)
-    if examples is None and set(DIGITS) <= set(labels):
+    if examples is None and set(DIGITS) <= set(labels) and not is_photo:
         examples = known_digits()
     readings = list(_readings(source, forms, options))
     if scale_hint is not None:
         readings.sort(key=lambda reading: reading.scale != scale_hint)
     first = readings[0]
-    sample = known_digits().pixels if examples is None else examples.pixels
+    if examples is not None:
+        sample = examples.pixels
+    else:
+        sample = golden_pixels(options.form) if is_photo else known_digits().pixels
     batch_shape = _working_shape(first, run, sample[:_BATCH_IMAGES])
     readings = [dataclasses.replace(r, input_shape=batch_shape(r)) for r in readings]
     activation = _activation(name, readings, run, sample, result, options.activation)
     readings = [dataclasses.replace(reading, activation=activation) for reading in readings]
     if examples is None:
         note = f"{readings[0]}; not tried, as no images of its classes are known: pass --data"
-        warning = _PHOTOGRAPHS.format(name=name) if readings[0].size[2] > 1 else ""
+        is_color_ink = readings[0].size[2] > 1 and not is_photo
+        warning = _PHOTOGRAPHS.format(name=name) if is_color_ink else ""
         return Found(readings[0], note, warning)
     if not set(examples.classes) <= set(labels):
         missing = sorted(set(examples.classes) - set(labels))
@@ -180,7 +195,11 @@ def find(
         return Found(chosen, note)
     others = [
         dataclasses.replace(reading, input_shape=batch_shape(reading), activation=activation)
-        for reading in _readings(source, list(_forms(name, source, result, None)), Options())
+        for reading in _readings(
+            source,
+            forms if is_photo else list(_forms(name, source, result, None)),
+            Options(form=options.form),
+        )
     ]
     other, other_right = _best(others, run, labels, examples)
     problem = f"{name} predicts only {right} of {count} {examples.name} with {chosen.options()}"
@@ -223,14 +242,35 @@ def of_split(
     return Examples(name, pixels[chosen], tuple(labels[n] for n in indices[chosen]))
 
 
-def golden_pixels() -> Pixels:
-    """Return the golden inputs of every artifact, uint8 (8, 28, 28, 1)."""
+def golden_pixels(form: Form = MNIST_FORM) -> Pixels:
+    """Return the golden inputs of every artifact of a form, uint8 (8, *form.shape)."""
     spec = artifact.read(PRETRAINED / "digits.onnx").spec
     assert spec.golden is not None
-    return spec.golden.pixels
+    return digits_in_form(spec.golden.pixels, form)
 
 
-def _forms(name: str, source: Tensor, result: Tensor, layout: str | None) -> Iterator[Form]:
+def photo_form(name: str, source: Tensor, result: Tensor, layout: str | None = None) -> Form:
+    """Return the form of the photographs that a model takes.
+
+    Args:
+        name: the model's file, for messages.
+        source: the model's input.
+        result: the model's output.
+        layout: the layout that the maker of the model states; None if it is to be found.
+
+    Raises:
+        ArtifactError: the input does not hold one image, or the image is too large.
+    """
+    _, size, _ = next(_forms(name, source, result, layout))
+    if max(size[:2]) > MAX_SIDE_PX:
+        raise ArtifactError(
+            f"{name} takes images of {size[0]}x{size[1]} pixels: use a model with at most "
+            f"{MAX_SIDE_PX} pixels a side"
+        )
+    return Form(PHOTO, size)
+
+
+def _forms(name: str, source: Tensor, result: Tensor, layout: str | None) -> Iterator[InputForm]:
     """Yield (input shape, size, layout) of each way to take the input for images."""
     shape = tuple(size if isinstance(size, int) and size > 0 else None for size in source.shape)
     found = []
@@ -302,7 +342,7 @@ def _check_types(name: str, source: Tensor, result: Tensor) -> None:
 def _check_labels(
     name: str,
     result: Tensor,
-    form: Form,
+    form: InputForm,
     labels: tuple[str, ...],
 ) -> None:
     """Raise ArtifactError if the output's shape is known and does not have one score a label."""
@@ -327,11 +367,13 @@ def _check_labels(
 
 def _readings(
     source: Tensor,
-    forms: list[Form],
+    forms: list[InputForm],
     options: Options,
 ) -> Iterator[Interface]:
     """Yield the possible interfaces, in the order in which they are preferred."""
     polarities = POLARITIES if options.polarity is None else (options.polarity,)
+    if options.polarity is None and options.form.name == PHOTO:
+        polarities = POLARITIES[:1]
     for polarity, scaling in itertools.product(polarities, _scalings(source, forms, options)):
         for input_shape, size, layout in forms:
             scale, mean, std = scaling
@@ -340,7 +382,8 @@ def _readings(
                     f"--mean and --std have {max(len(mean), len(std))} numbers, but the model's "
                     f"input has {plural(size[2], 'channel')}: pass one number, or one a channel"
                 )
-            fits = FITS if size[0] > PIXELS_SHAPE[0] and size[1] > PIXELS_SHAPE[1] else FITS[:1]
+            height, width, _ = options.form.shape
+            fits = FITS if size[0] > height and size[1] > width else FITS[:1]
             for fit in fits:
                 yield Interface(
                     input_shape, size, source.dtype, layout, fit, polarity, scale, mean, std
@@ -349,7 +392,7 @@ def _readings(
 
 def _scalings(
     source: Tensor,
-    forms: list[Form],
+    forms: list[InputForm],
     options: Options,
 ) -> list[Scaling]:
     if (options.scale, options.mean, options.std) != (None, None, None):

@@ -5,6 +5,7 @@
 this module.
 """
 
+import dataclasses
 import math
 import os
 import zipfile
@@ -19,7 +20,8 @@ from runtime.backends.codec import Array, Codec, Tensor
 from runtime.errors import ArtifactError, first_line, plural
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
-from runtime.model.spec import SEQUENCE
+from runtime.model.interface import Interface
+from runtime.model.spec import INTERFACE_SCHEMA, SEQUENCE
 from runtime.system import atomic_write, interrupt
 from train.keras_import import keras_import
 
@@ -106,6 +108,35 @@ class KerasModel:
                 f"Keras cannot run {self.artifact.path} with {plural(len(inputs), 'image')} "
                 f"({first_line(error)}): use a model of one image with a free batch"
             ) from error
+
+
+def with_levels(source: KerasModel) -> KerasModel:
+    """Return a model that takes one image of pixels from 0 to 255 as float32, not from 0 to 1.
+
+    A microcontroller that has the pixels as bytes then need not divide them. The scores are those
+    of `source`.
+
+    Args:
+        source: a model of this project; it is not modified.
+
+    Raises:
+        ArtifactError: the model already has an interface, or reads lines.
+    """
+    spec = source.artifact.spec
+    if spec.interface is not None or spec.kind == SEQUENCE:
+        raise ArtifactError(
+            f"{source.artifact.path}: --scale is for models of images that digit-edge train made: "
+            "leave it out"
+        )
+    import keras
+
+    shape = spec.pixel_form.shape
+    pixels = keras.Input(batch_shape=(1, *shape), name=INPUT_NAME)
+    scores = source.model(keras.layers.Rescaling(1 / 255, name="levels")(pixels))
+    interface = Interface((1, *shape), shape, scale=255.0)
+    spec = dataclasses.replace(spec, interface=interface, schema_version=INTERFACE_SCHEMA)
+    artifact_of_levels = dataclasses.replace(source.artifact, spec=spec)
+    return KerasModel(artifact_of_levels, keras.Model(pixels, scores))
 
 
 def tensors(path: Path, model: "keras.Model") -> tuple[Tensor, Tensor]:

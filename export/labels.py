@@ -4,7 +4,20 @@ import argparse
 import re
 from pathlib import Path
 
+from runtime.preprocess.form import FORMS
+
 _RANGE = re.compile(r"(\w)-(\w)")  # such as 0-9 or A-Z
+
+
+def add_form_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option --form of a model made with other tools."""
+    parser.add_argument(
+        "--form",
+        choices=FORMS,
+        metavar="NAME",
+        help="what a model without a spec takes: ink, the ink of one character as in MNIST, or "
+        "photo, whole images (default: ink)",
+    )
 
 
 def add_labels_argument(parser: argparse.ArgumentParser, required: bool) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.find_interface import Examples, Found, Options, find, golden_pixels
+from export.find_interface import Examples, Found, Options, find, golden_pixels, photo_form
 from export.keras_model import HDF5_SUFFIXES, KerasModel, check_keras_file, load_keras, tensors
 from runtime.backends import Pixels, Scores
 from runtime.backends.checks import is_pixel_minus_128
@@ -25,7 +25,7 @@ from runtime.model.spec import (
     GoldenOutputs,
     ModelSpec,
 )
-from runtime.preprocess.mnist_format import PIXELS_SHAPE
+from runtime.preprocess.form import MNIST_FORM, PHOTO, Form
 from train.save import to_bytes
 
 if TYPE_CHECKING:
@@ -51,15 +51,10 @@ def open_bare_keras(
     Raises:
         ArtifactError: as `export.spec.add_spec`.
     """
-    check_keras_file(path)
-    if path.suffix in HDF5_SUFFIXES:
-        model = load_keras(path, path.read_bytes())
-        data = to_bytes(model)
-    else:
-        data = artifact.read_bare(path)
-        model = load_keras(path, data)
+    data, model = _load_bare(path)
     source, result = tensors(path, model)
-    spec = base_spec(path, labels)
+    form = MNIST_FORM if options is None else options.form
+    spec = base_spec(path, labels, form)
 
     def run(interface: Interface, pixels: Pixels) -> Scores:
         reading = Artifact(path, data, dataclasses.replace(spec, interface=interface))
@@ -67,19 +62,44 @@ def open_bare_keras(
 
     found = find(str(path), source, result, labels, run, options, examples, _pixel_scale(model))
     on_found(found)
-    spec = with_interface(spec, found.interface, source, result)
-    pixels = golden_pixels()
+    spec = with_interface(spec, found.interface, source, result, ".keras")
+    pixels = golden_pixels(form)
     scores = KerasModel(Artifact(path, data, spec), model).scores(pixels)
     spec = dataclasses.replace(spec, golden=GoldenOutputs(pixels, scores))
     return KerasModel(Artifact(path, data, spec), model)
 
 
-def base_spec(path: Path, labels: tuple[str, ...]) -> ModelSpec:
+def form_of_keras(path: Path, name: str | None) -> Form:
+    """Return the form of a Keras model without a spec.
+
+    Args:
+        path: the model's file.
+        name: the value of --form.
+
+    Raises:
+        ArtifactError: Keras cannot open the model, or it takes no images.
+    """
+    if name != PHOTO:
+        return MNIST_FORM
+    return photo_form(str(path), *tensors(path, _load_bare(path)[1]))
+
+
+def _load_bare(path: Path) -> tuple[bytes, "keras.Model"]:
+    """Return the bytes of a `.keras` file of a model without a spec, and the model."""
+    check_keras_file(path)
+    if path.suffix in HDF5_SUFFIXES:
+        model = load_keras(path, path.read_bytes())
+        return to_bytes(model), model
+    data = artifact.read_bare(path)
+    return data, load_keras(path, data)
+
+
+def base_spec(path: Path, labels: tuple[str, ...], form: Form = MNIST_FORM) -> ModelSpec:
     """Return the spec of a float32 model without an interface and golden outputs."""
     return ModelSpec(
         name=path.stem,
         labels=labels,
-        input_shape=PIXELS_SHAPE,
+        input_shape=form.shape,
         precision="float32",
         temperature=1.0,
         confidence_threshold=0.0,
@@ -88,17 +108,29 @@ def base_spec(path: Path, labels: tuple[str, ...]) -> ModelSpec:
         metrics=None,
         golden=None,
         provenance=(("made", "elsewhere"),),
+        form=form.name,
     )
 
 
 def with_interface(
-    spec: ModelSpec, interface: Interface, source: Tensor, result: Tensor
+    spec: ModelSpec, interface: Interface, source: Tensor, result: Tensor, suffix: str
 ) -> ModelSpec:
-    """Return the spec with the interface, or without it if it is that of this project's models."""
-    own = Interface((None, *PIXELS_SHAPE), PIXELS_SHAPE)
+    """Return the spec with the interface, or without it if it is that of this project's models.
+
+    Args:
+        spec: the spec without an interface.
+        interface: the interface that was found.
+        source: the model's input.
+        result: the model's output.
+        suffix: of the model's file, such as `.tflite`.
+    """
+    shape = spec.pixel_form.shape
+    own = Interface((None, *shape), shape)
     int8 = dataclasses.replace(own, dtype="int8")
+    # An int8 .tflite file of this project has an int8 input, an int8 .onnx file a float one.
+    is_float = interface == own and (spec.precision != "int8" or suffix != ".tflite")
     is_own = result.dtype in ("float32", source.dtype) and (
-        interface == own or (interface == int8 and is_pixel_minus_128(source.quantization))
+        is_float or (interface == int8 and is_pixel_minus_128(source.quantization))
     )
     if is_own and result.shape[-1] != 1:
         return dataclasses.replace(spec, interface=None, schema_version=SCHEMA_VERSION)

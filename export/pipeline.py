@@ -165,7 +165,8 @@ def convert(
     )
     if float16:
         spec = dataclasses.replace(spec, schema_version=INTERFACE_SCHEMA)
-    if spec.interface is not None and quantization is not None and target.suffix == ".tflite":
+    has_int8_input = calibration is not None and not calibration.has_float_io
+    if spec.interface is not None and has_int8_input and target.suffix == ".tflite":
         spec = dataclasses.replace(
             spec, interface=dataclasses.replace(spec.interface, dtype="int8")
         )

@@ -21,10 +21,18 @@ from export.find_interface import (
     find,
     golden_pixels,
     of_split,
+    photo_form,
 )
 from export.keras_model import HDF5_SUFFIXES
-from export.labels import add_labels_argument
-from export.own_keras import UNKNOWN, base_spec, open_bare_keras, print_found, with_interface
+from export.labels import add_form_argument, add_labels_argument
+from export.own_keras import (
+    UNKNOWN,
+    base_spec,
+    form_of_keras,
+    open_bare_keras,
+    print_found,
+    with_interface,
+)
 from runtime.backends import Pixels, Scores, open_backend
 from runtime.backends.codec import Tensor
 from runtime.cli.exit_status import exit_status
@@ -37,6 +45,7 @@ from runtime.model.spec import (
     GoldenOutputs,
     Quantization,
 )
+from runtime.preprocess.form import MNIST_FORM, PHOTO, Form
 from train.options import add_data_argument
 
 if TYPE_CHECKING:
@@ -50,6 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run `digit-edge export-spec` and return its exit status."""
     arguments = parse_args(argv)
     out = arguments.out or _default_out(arguments.model)
+    form = _form(arguments.model, arguments.form, arguments.layout)
     options = Options(
         arguments.scale,
         arguments.mean,
@@ -57,12 +67,13 @@ def main(argv: list[str] | None = None) -> int:
         arguments.layout,
         arguments.polarity,
         arguments.activation,
+        form,
     )
     examples = None
     if arguments.data is not None:
         from train.data import load as datasets
 
-        data = datasets.load(arguments.data)
+        data = datasets.load(arguments.data, form=form)
         examples = of_split(data.name, data.test.pixels, data.test.labels, data.labels)
 
     def on_found(found: Found) -> None:
@@ -91,6 +102,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="the file to write (default: the model itself, or a .keras file beside an .h5 file)",
     )
+    add_form_argument(parser)
     add_data_argument(parser, "images to try the model on, if its classes are not the ten digits")
     parser.add_argument(
         "--scale",
@@ -162,7 +174,8 @@ def add_spec(
         opened = open_bare_keras(path, labels, options, examples, on_found)
         return artifact.write(out, opened.artifact.data, opened.artifact.spec)
     data = artifact.read_bare(path)
-    spec = base_spec(path, labels)
+    form = MNIST_FORM if options is None else options.form
+    spec = base_spec(path, labels, form)
     target = tflite if path.suffix == ".tflite" else onnx
     try:
         inputs, outputs = target.tensors(data)
@@ -180,12 +193,26 @@ def add_spec(
     source, result = _single(path, inputs, outputs)
     found = find(str(path), source, result, labels, run, options, examples)
     on_found(found)
-    spec = with_interface(spec, found.interface, source, result)
-    pixels = golden_pixels()
+    spec = with_interface(spec, found.interface, source, result, path.suffix)
+    pixels = golden_pixels(form)
     scores = open_backend(Artifact(path, data, spec)).scores(pixels)
     return artifact.write(
         out, data, dataclasses.replace(spec, golden=GoldenOutputs(pixels, scores))
     )
+
+
+def _form(path: Path, name: str | None, layout: str | None) -> Form:
+    """Return the form of a model without a spec; of photographs, with the size of its input."""
+    if name != PHOTO or path.suffix in (".keras", *HDF5_SUFFIXES):
+        return form_of_keras(path, name)
+    data = artifact.read_bare(path)
+    target = tflite if path.suffix == ".tflite" else onnx
+    try:
+        inputs, outputs = target.tensors(data)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    source, result = _single(path, inputs, outputs)
+    return photo_form(str(path), source, result, layout)
 
 
 def _default_out(model: Path) -> Path:

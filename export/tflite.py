@@ -33,8 +33,9 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
     """Convert a model to TFLite, float32 or int8.
 
     The input of a float32 model is that of the Keras model: of this project's models float32
-    (batch, 28, 28, 1) from 0 to 1. The input of an int8 model is int8, quantized. The output is
-    always float32 (batch, classes).
+    (batch, height, width, channels) from 0 to 1. The input of an int8 model is int8, quantized,
+    unless `calibration.has_float_io`; such a model also keeps its softmax, because firmware for
+    microcontrollers knows few operators. The output is always float32 (batch, classes).
 
     Args:
         source: the model to convert.
@@ -91,7 +92,9 @@ def _convert(source: KerasModel, precision: str, calibration: Calibration | None
                     converter.target_spec.supported_types = [tf.float16]
                 converted = converter.convert()
                 if calibration is not None:
-                    converted = replace_softmax_with_lut_tflite(_quantize(converted))
+                    converted = _quantize(converted, calibration.has_float_io)
+                    if not calibration.has_float_io:
+                        converted = replace_softmax_with_lut_tflite(converted)
                 data = bytes(converted)
             except (*CONVERSION_ERRORS, tf.errors.OpError, ConverterError) as error:
                 raise ConversionError(
@@ -113,8 +116,8 @@ def _reason(error: BaseException) -> str:
     return first_line(ValueError(match[0])) if match else first_line(error)
 
 
-def _quantize(calibrated: bytes) -> bytes:
-    """Quantize a calibrated model to int8, except for the softmax.
+def _quantize(calibrated: bytes, has_float_io: bool) -> bytes:
+    """Quantize a calibrated model to int8, except for the softmax and, if wanted, the input.
 
     An int8 softmax returns multiples of 1/256, so no confidence would exceed 0.996.
     `TFLiteConverter` cannot exclude an operator from quantization. `mlir_quantize`, a function that
@@ -125,7 +128,7 @@ def _quantize(calibrated: bytes) -> bytes:
 
     quantized: bytes = mlir_quantize(
         calibrated,
-        input_data_type=tf.int8,
+        input_data_type=tf.float32 if has_float_io else tf.int8,
         output_data_type=tf.float32,
         denylisted_ops={"SOFTMAX"},
     )
@@ -185,14 +188,20 @@ def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | 
         data: the bytes of a .tflite file.
 
     Returns:
-        (parameters of the input, parameters of the output). The second item is None if the output
-        is not quantized. None instead of a tuple if the input is not quantized.
+        (parameters of the input, parameters of the output). A float input that the first operator
+        quantizes counts as quantized. The second item is None if the output is not quantized. None
+        instead of a tuple if the input is not quantized.
 
     Raises:
         ArtifactError: LiteRT cannot open the file.
     """
     interpreter = _open(data)
-    details = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    source, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    first = interpreter._get_ops_details()[0]
+    if first["op_name"] == "QUANTIZE" and source["index"] in first["inputs"]:
+        (index,) = first["outputs"]
+        source = next(t for t in interpreter.get_tensor_details() if t["index"] == index)
+    details = source, result
     (scale_in, zero_in), (scale_out, zero_out) = (detail["quantization"] for detail in details)
     if not scale_in:
         return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from runtime.model.artifact import LABELS_MEMBER, SPEC_MEMBER
 from runtime.model.spec import SEQUENCE, ModelSpec
+from runtime.preprocess.form import PHOTO
 
 if TYPE_CHECKING:
     from flatbuffers import Builder
@@ -21,7 +22,7 @@ _MIN_PARSER_VERSION = "1.0.0"  # version of the schema that introduced the field
 _PIXEL_SCALE = 255.0  # divides a pixel, 0 to 255; the network's input is 0 to 1
 # Numbers of enumerations and unions in metadata_schema.fbs.
 _DESCRIPTIONS, _AXIS_LABELS = 1, 2  # AssociatedFileType
-_GRAYSCALE = 2  # ColorSpaceType
+_RGB, _GRAYSCALE = 1, 2  # ColorSpaceType
 _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2  # ContentProperties
 _NORMALIZATION = 1  # ProcessUnitOptions
 
@@ -64,7 +65,10 @@ def _metadata(spec: ModelSpec) -> bytes:
         },
     )
     spec_file = _file(builder, SPEC_MEMBER, "digit-edge's description of the model", _DESCRIPTIONS)
-    subject = "a line of handwriting" if spec.kind == SEQUENCE else "a handwritten character"
+    if spec.kind == SEQUENCE:
+        subject = "a line of handwriting"
+    else:
+        subject = "a photograph" if spec.form == PHOTO else "a handwritten character"
     root = _table(
         builder,
         {
@@ -82,24 +86,25 @@ def _metadata(spec: ModelSpec) -> bytes:
 
 def _input(builder: "Builder", spec: ModelSpec) -> int:
     """Add the TensorMetadata of the input: an image, normalized to 0 to 1."""
-    height, width, _ = spec.input_shape
+    height, width, channels = spec.input_shape
     size = {}
     if width is not None:  # the width of a line is free
         size = {1: _table(builder, {}, {0: width, 1: height or 0})}
-    properties = _table(builder, size, {}, {0: _GRAYSCALE})
+    properties = _table(builder, size, {}, {0: _RGB if channels == 3 else _GRAYSCALE})
     normalization = _table(
         builder, {0: _floats(builder, [0.0]), 1: _floats(builder, [_PIXEL_SCALE])}
     )
     quantized = "" if spec.quantization is None else ", then quantized"
-    subject = "line" if spec.kind == SEQUENCE else "character, centered"
+    if spec.form == PHOTO:
+        content = f"A whole image, resized: values from 0 to 255, divided by 255{quantized}."
+    else:
+        subject = "line" if spec.kind == SEQUENCE else "character, centered"
+        content = f"A {subject} as in MNIST: background 0, ink 255, divided by 255{quantized}."
     return _table(
         builder,
         {
             0: _text(builder, "image"),
-            1: _text(
-                builder,
-                f"A {subject} as in MNIST: background 0, ink 255, divided by 255{quantized}.",
-            ),
+            1: _text(builder, content),
             3: _table(builder, {1: properties}, {}, {0: _IMAGE_PROPERTIES}),
             4: _tables(builder, [_table(builder, {1: normalization}, {}, {0: _NORMALIZATION})]),
             5: _stats(builder),

@@ -25,7 +25,8 @@ from runtime.cli.parser import CommandParser
 from runtime.errors import ArtifactError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
-from runtime.preprocess.mnist_format import PIXELS_SHAPE
+from runtime.model.spec import CLASSES
+from runtime.preprocess.form import MNIST_FORM
 from runtime.system import atomic_write
 
 _ROOT = Path(__file__).parents[1]  # the folder that contains `export` and `runtime`
@@ -143,11 +144,11 @@ def open_model(path: Path) -> Artifact:
             f"{path}: the page runs int8 .tflite artifacts; create one with digit-edge "
             "export-tflite --quantize"
         )
-    if spec.input_shape != PIXELS_SHAPE:
+    if spec.kind != CLASSES or spec.pixel_form != MNIST_FORM:
         size = "×".join("N" if side is None else str(side) for side in spec.input_shape)
         raise ArtifactError(
             f"{path}: the page converts drawings to 28×28×1 pixels, but the input of this model is "
-            f"{size}; use digit-edge serve"
+            f"{size} ({spec.form}); use digit-edge serve"
         )
     if spec.golden is None or not len(spec.golden.pixels):
         raise ArtifactError(

@@ -24,6 +24,7 @@ from runtime.model.rejection import RejectionScorer
 from runtime.model.spec import CLASSES, ModelSpec
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder, ImageSource, describe
+from runtime.preprocess.form import MNIST_FORM
 from runtime.preprocess.pipeline import (
     PreprocessedImage,
     buffer_stream,
@@ -66,12 +67,12 @@ class Classifier:
         self._artifact = opened
         self._network: Network | None = None  # computes the feature maps
         self._reopen = reopen
-        self._labels = backend.spec.labels
+        self._labels, self._form = backend.spec.labels, backend.spec.pixel_form
         self._lock = threading.Lock()
         self._line_reader_sought = False
         self._opened_line_reader: LineReader | None = None
         self._scorer = RejectionScorer(
-            backend.spec.confidence_threshold, backend.spec.rejection_model
+            backend.spec.confidence_threshold, backend.spec.rejection_model, self._form
         )
         _OPEN.add(self)
 
@@ -136,9 +137,22 @@ class Classifier:
         """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8 with N ≥ 1.
 
         Raises:
-            ImageError: `pixels` has a different shape or dtype.
+            ImageError: `pixels` has a different shape or dtype than the model's form.
         """
         return self.backend.scores(pixels)
+
+    def preprocess(self, image: ImageSource) -> PreprocessedImage:
+        """Convert an image to the pixels that the model takes, see `spec.pixel_form`.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        return preprocess(image, form=self._form)
+
+    @property
+    def reads_numbers(self) -> bool:
+        """Whether `read` can split images into digits for this model."""
+        return self._form == MNIST_FORM
 
     def feature_maps(self, pixels: Pixels) -> "list[Maps]":
         """Return the outputs of the network's convolutions, before each max pooling.
@@ -146,7 +160,7 @@ class Classifier:
         The first call opens the model a second time: see `runtime.backends.feature_maps`.
 
         Args:
-            pixels: one image in MNIST's format, uint8 (28, 28, 1).
+            pixels: one image in the model's form, uint8 (28, 28, 1) for digits.
 
         Returns:
             For each max pooling, float32 (channels, height, width).
@@ -172,8 +186,8 @@ class Classifier:
         Args:
             image: a path, the bytes of a file, a binary file object, a Pillow image, or an array.
                 An array has the shape (height, width[, 1, 3 or 4]) and the dtype uint8, uint16,
-                bool, or float with values from 0 to 1. A uint8 array (28, 28) or (28, 28, 1) is
-                classified without preprocessing.
+                bool, or float with values from 0 to 1. A uint8 array (28, 28) or (28, 28, 1), or
+                of the shape of the model's form, is classified without preprocessing.
             return_view: store the preprocessed image in `Prediction.view`, for `runtime.visualize`.
 
         Returns:
@@ -182,7 +196,7 @@ class Classifier:
         Raises:
             ImageError: the image cannot be read.
         """
-        preprocessed = preprocess(image)
+        preprocessed = self.preprocess(image)
         prediction = self.classify_preprocessed(preprocessed)
         return replace(prediction, view=preprocessed) if return_view else prediction
 
@@ -190,7 +204,7 @@ class Classifier:
         """Predict the digit in a preprocessed image.
 
         Args:
-            preprocessed: the result of `runtime.preprocess.pipeline.preprocess`.
+            preprocessed: the result of the method `preprocess`.
         """
         scores = self.backend.scores(preprocessed.pixels[np.newaxis])[0]
         return self._confirm(self._predict(preprocessed.pixels, scores), preprocessed)
@@ -208,10 +222,10 @@ class Classifier:
             ImageError: one of the images cannot be read.
         """
         images = list(images)
-        pixels = stack_pixels(images)
+        pixels = stack_pixels(images, self._form)
         if pixels is not None:
             return self._predict_all(pixels)
-        preprocessed = preprocess_batch(images)
+        preprocessed = preprocess_batch(images, self._form)
         predictions = self._predict_batch([image.pixels for image in preprocessed])
         return list(map(self._confirm, predictions, preprocessed))
 
@@ -229,8 +243,14 @@ class Classifier:
                 otherwise it is omitted.
 
         Raises:
+            ArtifactError: the model takes photographs, or ink of another size than 28×28.
             ImageError: the image cannot be read.
         """
+        if not self.reads_numbers:
+            raise ArtifactError(
+                f"the model {self.spec.name} takes {self._form}, but numbers are read by a model "
+                "of 28x28 ink: pass another model, or classify each crop"
+            )
         name = describe(image)
         try:
             return self._read(image, name, keep_unknown)
@@ -286,12 +306,10 @@ class Classifier:
         return self._predict_all(np.stack(batch)) if batch else []
 
     def _predict_components(self, batch: list[Pixels]) -> list[Prediction]:
-        """Predict the ink components of a page; reject them as strictly as `classify` does."""
+        """Predict the ink components of a page; reject them at least as strictly as `classify`."""
         predictions = self._predict_batch(batch)
         return [
-            prediction
-            if not prediction.accepted or self._is_confirmed(prediction, pixels)
-            else replace(prediction, accepted=False)
+            self._repeated(prediction, pixels) if prediction.accepted else prediction
             for prediction, pixels in zip(predictions, batch, strict=True)
         ]
 
@@ -303,20 +321,16 @@ class Classifier:
         return list(map(Prediction, labels, confidences.tolist(), scores, accepted.tolist()))
 
     def _confirm(self, prediction: Prediction, preprocessed: PreprocessedImage) -> Prediction:
-        """Reject a prediction if the ink looks wrong or test-time augmentation contradicts it.
+        """Repeat an uncertain prediction, and reject it if the shape of the ink is implausible.
 
-        The ink looks wrong if its shape is implausible or if an 8 looks like a B. Only uncertain
-        predictions are augmented. Predictions of models without a rejection model are returned
-        unchanged. Such a model may have a filled shape or a B as a class.
+        Predictions of models without a rejection model are returned unchanged: such a model may
+        have a filled shape as a class. So are those of blank images and of MNIST's format.
         """
-        if self.spec.rejection_model is None or not prediction.accepted:
+        if preprocessed.method in ("pixels", "mnist", "blank"):
             return prediction
-        if preprocessed.method in ("pixels", "mnist"):
-            return prediction
-        accepted = not preprocessed.implausible and self._is_confirmed(
-            prediction, preprocessed.pixels
-        )
-        return prediction if accepted else replace(prediction, accepted=False)
+        if preprocessed.implausible and self.spec.rejection_model is not None:
+            return replace(prediction, accepted=False)
+        return self._repeated(prediction, preprocessed.pixels)
 
     def _is_confirmed(
         self,
@@ -324,31 +338,51 @@ class Classifier:
         pixels: Pixels,
         may_augment: Callable[[], bool] = lambda: True,
     ) -> bool:
-        """Return whether an accepted prediction stays accepted when the ink is examined again.
-
-        It does not if an 8 looks like a B, or if test-time augmentation contradicts an uncertain
-        prediction. Predictions of models without a rejection model are always confirmed.
+        """Return whether an accepted prediction stays the same and accepted if it is repeated.
 
         Args:
             prediction: the accepted prediction.
             pixels: of the image, uint8 (28, 28, 1).
+            may_augment: see `_repeated`.
+        """
+        repeated = self._repeated(prediction, pixels, may_augment)
+        return repeated.accepted and repeated.label == prediction.label
+
+    def _repeated(
+        self,
+        prediction: Prediction,
+        pixels: Pixels,
+        may_augment: Callable[[], bool] = lambda: True,
+    ) -> Prediction:
+        """Average the scores of an uncertain prediction over varied copies of the image.
+
+        The copies decide whether an uncertain prediction is accepted. An 8 that looks like a B is
+        rejected. Predictions of models without a rejection model are returned unchanged.
+
+        Args:
+            prediction: the prediction for the image itself.
+            pixels: of the image, uint8 (28, 28, 1).
             may_augment: called before test-time augmentation, which takes 1.5 ms. If it returns
-                False, the prediction is not confirmed.
+                False, the prediction is rejected.
         """
         if self.spec.rejection_model is None:
-            return True
-        if self._looks_like_b(prediction, pixels):
-            return False
+            return prediction
+        accepted = prediction.accepted
         score = self._scorer.score(pixels, prediction.confidence)
-        if not self._scorer.is_uncertain(score, prediction.confidence):
-            return True
-        if not may_augment():
-            return False
-        from runtime.tta import mean_tta_score, tta_variants  # few images need it
+        if self._scorer.is_uncertain(score, prediction.confidence):
+            if not may_augment():
+                return replace(prediction, accepted=False)
+            from runtime.tta import tta_score, tta_variants  # few images need it
 
-        variants, predicted = tta_variants(pixels), int(prediction.scores.argmax())
-        scores = self.backend.scores(variants)
-        return mean_tta_score(variants, scores, predicted, self._scorer) >= self._scorer.threshold
+            variants = tta_variants(pixels)
+            scores = self.backend.scores(variants)
+            mean = scores.mean(axis=0)
+            best = int(mean.argmax())
+            accepted = tta_score(variants, scores, self._scorer) >= self._scorer.threshold
+            prediction = Prediction(self._labels[best], float(mean[best]), mean, accepted)
+        if accepted and self._looks_like_b(prediction, pixels):
+            return replace(prediction, accepted=False)
+        return prediction
 
     def _looks_like_b(self, prediction: Prediction, pixels: Pixels) -> bool:
         """Return whether the image is a B predicted as 8; False if the model has other classes."""

@@ -33,6 +33,8 @@ from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.default_model import find_model
+from runtime.model.spec import CLASSES
+from runtime.preprocess.form import MNIST_FORM
 from runtime.preprocess.pipeline import to_pixels
 from runtime.system import host
 from runtime.system.fork import WorkerCrashed, run_in_fork
@@ -198,11 +200,13 @@ def _survives_png(opened: Artifact) -> bool:
     from PIL import Image
 
     assert opened.spec.golden is not None
+    form = opened.spec.pixel_form if opened.spec.kind == CLASSES else MNIST_FORM
     # RGB, so that the image is preprocessed; a gray image of 28×28 is used as pixels directly.
-    image = np.repeat(opened.spec.golden.pixels[0], 3, axis=2)
+    image = opened.spec.golden.pixels[0]
+    image = np.repeat(image, 3 // image.shape[2], axis=2)
     encoded = io.BytesIO()
     Image.fromarray(image).save(encoded, "PNG")
-    return np.array_equal(to_pixels(encoded.getvalue()), to_pixels(image))
+    return np.array_equal(to_pixels(encoded.getvalue(), form=form), to_pixels(image, form=form))
 
 
 def _test_engine(opened: Artifact, name: str) -> EngineReport:

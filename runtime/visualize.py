@@ -1,4 +1,4 @@
-"""Draw predictions onto an image: boxes, labels, and the 28×28 pixels that the network received.
+"""Draw predictions onto an image: boxes, labels, and the pixels that the network received.
 
 Used by the option `--show` of `digit-edge classify` and `digit-edge read`.
 """
@@ -12,12 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 from runtime.multi_digit.recognize import Recognition
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import ImageSource, decode_color
-from runtime.preprocess.pipeline import PreprocessedImage
+from runtime.preprocess.pipeline import NO_POLARITY, PreprocessedImage
 from runtime.preprocess.segment import Box
 from runtime.system import atomic_write
 
 _MAX_IMAGE_SIDE_PX = 840  # an image with a longer side is reduced to this
-# Side of the enlarged 28×28 pixels. An image whose longer side is at most half of this is enlarged
+# Longer side of the enlarged pixels. An image whose longer side is at most half of this is enlarged
 # by the largest whole factor that fits.
 _PIXELS_SIDE_PX = 336
 _MARGIN_PX = 12  # white space around the image and around the pixels
@@ -47,21 +47,26 @@ def draw_preprocessed(
         ImageError: the image cannot be read.
     """
     picture = draw_marks(image, [(preprocessed.box, prediction, "")])
-    lines = (
+    lines = [
         f"{prediction.label if prediction.accepted else '?'}   "
         f"{'' if prediction.accepted else 'not sure: ' + prediction.label + ' '}"
         f"{prediction.confidence:.1%}",
         f"method: {preprocessed.method}",
         f"ink: {preprocessed.polarity}",
         "box: {}, {} to {}, {}".format(*preprocessed.box),
-    )
-    pixels = Image.fromarray(preprocessed.pixels[:, :, 0])
+    ]
+    if preprocessed.polarity == NO_POLARITY:
+        del lines[2]
+    gray_or_rgb = preprocessed.pixels
+    pixels = Image.fromarray(gray_or_rgb[:, :, 0] if gray_or_rgb.shape[2] == 1 else gray_or_rgb)
+    factor = _PIXELS_SIDE_PX / max(pixels.size)
+    enlarged = round(factor * pixels.width), round(factor * pixels.height)
     side, margin, line_height = _PIXELS_SIDE_PX, _MARGIN_PX, _LINE_HEIGHT_PX
     height = max(picture.height, side + len(lines) * line_height + margin) + 2 * margin
     sheet = Image.new("RGB", (picture.width + side + 3 * margin, height), "white")
     sheet.paste(picture, (margin, margin))
     left = picture.width + 2 * margin
-    sheet.paste(pixels.resize((side, side), Image.Resampling.NEAREST), (left, margin))
+    sheet.paste(pixels.resize(enlarged, Image.Resampling.NEAREST), (left, margin))
     pen = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
         top = side + 2 * margin + number * line_height

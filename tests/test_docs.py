@@ -44,6 +44,7 @@ PAGES = (
     "benchmarks",
     "own-model",
     "scale",
+    "meter",
 )  # pages whose commands are run
 # Pages that are tested by tests/deploy/test_page.py, or have no commands.
 OTHER_TESTS = {"raspberry-pi.md", "boards.md", "reliability.md"}

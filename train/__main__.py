@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runtime.cli.exit_status import exit_status
 from runtime.cli.parser import CommandParser
+from runtime.preprocess.form import FORMS, INK, MNIST_FORM, PHOTO, Form
 from runtime.system import interrupt
 from runtime.system.file_lock import locked
 from train import recipe
@@ -20,6 +21,8 @@ DEFAULT_OUT = Path("models/digits.keras")  # written without --out, in the worki
 # Share of the training images held back for validation without --validation: 5,000 of MNIST's
 # 60,000.
 DEFAULT_VALIDATION_SHARE = 1 / 12
+_MIN_SIDE_PX = 16  # of --size; smaller images hardly show their classes
+_MAX_SIDE_PX = 96  # of --size; two cores train larger ones in hours
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -44,6 +47,32 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="use the images unchanged: they are 28x28, light on dark and centered as MNIST's are; "
         "without it, the runtime's preprocessing converts them",
+    )
+    parser.add_argument(
+        "--size",
+        type=_size,
+        default=MNIST_FORM.size,
+        metavar="HxW",
+        help="height and width of the network's input in pixels, each from "
+        f"{_MIN_SIDE_PX} to {_MAX_SIDE_PX}: 32x20 is 32 high and 20 wide (default: 28x28)",
+    )
+    parser.add_argument(
+        "--color",
+        action="store_true",
+        help="train on colors: red, green and blue (default: gray)",
+    )
+    parser.add_argument(
+        "--form",
+        choices=FORMS,
+        metavar="NAME",
+        help="ink: the ink of one character, found, cropped and centered; photo: whole images, "
+        "resized, and varied in light, position and sharpness (default: ink; with --color photo)",
+    )
+    parser.add_argument(
+        "--network",
+        metavar="FILE.py:NAME",
+        help="train a network of your own: a function that gets the input shape (height, width, "
+        "channels) and the number of classes and returns a Keras model",
     )
     parser.add_argument(
         "--out",
@@ -79,10 +108,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--published",
         action="store_const",
         const=PUBLISHED,
-        default=DEFAULT,
         dest="recipe",
-        help=f"the recipe of the published artifacts: {PUBLISHED.epochs} epochs, the last third "
-        "with some images low in contrast, noisy, blurred or partly covered",
+        help=f"the recipe of the published artifacts: {PUBLISHED.epochs} epochs, the last "
+        f"{PUBLISHED.corrupted_fraction:.0%}% with some images low in contrast, noisy, blurred or "
+        "partly covered",
     )
     kind.add_argument(
         "--fast",
@@ -127,7 +156,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="continue an interrupted run with the same settings; the result has the same bytes as "
         "without the interruption",
     )
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.color and arguments.form == INK:
+        parser.error("--form ink has no color: leave out --color, or pass --form photo")
+    name = arguments.form or (PHOTO if arguments.color else INK)
+    arguments.form = Form(name, (*arguments.size, 3 if arguments.color else 1))
+    if arguments.recipe is None:
+        arguments.recipe = DEFAULT if arguments.form == MNIST_FORM else recipe.PHOTO
+    return arguments
 
 
 def choose_recipe(args: argparse.Namespace) -> Recipe:
@@ -156,7 +192,11 @@ def main(argv: list[str] | None = None) -> int:
     interrupt.report_as(f"interrupted; continue with: digit-edge train {options}")
     with interrupt.deferred(), locked(args.out, IN_USE):
         with interrupt.at_once():
-            from train import run
+            from train import run, user_network
+            from train.model import Network
+        network = Network(args.form)
+        if args.network is not None:
+            network = user_network.load(args.network, network)
         run.run(
             chosen,
             args.data,
@@ -167,8 +207,25 @@ def main(argv: list[str] | None = None) -> int:
             args.resume,
             args.writers,
             log=args.log is not None,
+            network=network,
         )
     return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, separator, width = text.partition("x")
+    if not (
+        separator
+        and all(
+            side.isdecimal() and _MIN_SIDE_PX <= int(side) <= _MAX_SIDE_PX
+            for side in (height, width)
+        )
+    ):
+        raise argparse.ArgumentTypeError(
+            f"{text} is not HEIGHTxWIDTH with sides from {_MIN_SIDE_PX} to {_MAX_SIDE_PX}, such "
+            "as 32x20 for images 32 high and 20 wide"
+        )
+    return int(height), int(width)
 
 
 def _rate(text: str) -> float:

@@ -48,20 +48,23 @@ def augment(
     strength: "tf.Tensor",
     seed: "tf.Tensor",
     margin: int = 0,
+    repeat_edges: bool = False,
 ) -> "tf.Tensor":
     """Distort each image of a batch at random; the same seed gives the same distortions.
 
     Args:
-        images: float32 (N, H, W, 1); 0 is background.
+        images: float32 (N, H, W, channels); 0 is background.
         distortion: the largest amounts.
         strength: scalar from 0 to 1, by which all amounts are multiplied.
         seed: two whole numbers, int32 (2,).
         margin: pixels at each edge that the network crops. The result is background there, which
             saves computing these pixels.
+        repeat_edges: whether pixels from outside an image repeat its edge, as for photographs;
+            otherwise they are background.
 
     Returns:
-        float32 (N, H, W, 1). Pixels that come from outside an image are background. If all amounts
-        are 0, the batch is returned unchanged, margin included.
+        float32 (N, H, W, channels). If all amounts are 0, the batch is returned unchanged, margin
+        included.
     """
     import tensorflow as tf
 
@@ -74,14 +77,15 @@ def augment(
         points = distortion.elastic_points
         field = tf.random.stateless_normal((n, points, points, 2), seed + tf.constant([0, 1]))
         field = tf.image.resize(field, window, method="bicubic")
-        inner = _warp(images, matrices, field * (strength * distortion.elastic_px))
+        field *= strength * distortion.elastic_px
+        inner = _warp(images, matrices, field, repeat_edges)
     else:
         inner = tf.raw_ops.ImageProjectiveTransformV3(
             images=images,
             transforms=matrices,
             output_shape=window,
             interpolation="BILINEAR",
-            fill_mode="CONSTANT",
+            fill_mode="NEAREST" if repeat_edges else "CONSTANT",
             fill_value=0.0,
         )
     return tf.pad(inner, [[0, 0], [margin, margin], [margin, margin], [0, 0]])
@@ -116,40 +120,46 @@ def _affine(
     return tf.stack([a, b, dx, c, d, dy, zero, zero], axis=1)
 
 
-def _warp(images: "tf.Tensor", matrices: "tf.Tensor", field: "tf.Tensor") -> "tf.Tensor":
+def _warp(
+    images: "tf.Tensor", matrices: "tf.Tensor", field: "tf.Tensor", repeat_edges: bool
+) -> "tf.Tensor":
     """Resample each image bilinearly at the points that its matrix and displacements map to.
 
     Args:
-        images: float32 (N, H, W, 1).
+        images: float32 (N, H, W, channels).
         matrices: (N, 8), see `_affine`.
         field: displacements in pixels, float32 (N, height, width, 2), (x, y) per output pixel.
+        repeat_edges: as in `augment`.
     """
     import tensorflow as tf
 
     n, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    channels = images.shape[3]
     rows, columns = tf.meshgrid(
         tf.range(field.shape[1], dtype=tf.float32),
         tf.range(field.shape[2], dtype=tf.float32),
         indexing="ij",
     )
     m = matrices[:, :, None, None]
-    # Pad with one background pixel on all sides, so that clipped coordinates read background.
+    # Pad with one pixel on all sides, which clipped coordinates read: background, or the edge.
     x = m[:, 0] * columns + m[:, 1] * rows + m[:, 2] + field[..., 0] + 1
     y = m[:, 3] * columns + m[:, 4] * rows + m[:, 5] + field[..., 1] + 1
     x = tf.clip_by_value(x, 0.0, width + 0.999)
     y = tf.clip_by_value(y, 0.0, height + 0.999)
     left, top = tf.floor(x), tf.floor(y)
     right_share, lower_share = (x - left)[..., None], (y - top)[..., None]
-    padded = tf.pad(images, [[0, 0], [1, 2], [1, 2], [0, 0]])
+    padded = tf.pad(
+        images, [[0, 0], [1, 2], [1, 2], [0, 0]], "SYMMETRIC" if repeat_edges else "CONSTANT"
+    )
     # Put the four neighbors of a pixel side by side: one gather instead of four.
     corners = tf.concat(
         [padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]], axis=3
     )
     stride = width + 2
-    flat = tf.reshape(corners, (n * (height + 2) * stride, 4))
+    flat = tf.reshape(corners, (n * (height + 2) * stride, 4 * channels))
     indices = tf.cast(top, tf.int32) * stride + tf.cast(left, tf.int32)
     indices += (tf.range(n) * ((height + 2) * stride))[:, None, None]
-    neighbors = tf.gather(flat, indices)
-    upper = neighbors[..., 0:1] * (1 - right_share) + neighbors[..., 1:2] * right_share
-    lower = neighbors[..., 2:3] * (1 - right_share) + neighbors[..., 3:4] * right_share
+    top_left, top_right, bottom_left, bottom_right = tf.split(tf.gather(flat, indices), 4, axis=-1)
+    upper = top_left * (1 - right_share) + top_right * right_share
+    lower = bottom_left * (1 - right_share) + bottom_right * right_share
     return upper * (1 - lower_share) + lower * lower_share

@@ -20,8 +20,8 @@ from runtime.errors import EdgeError
 from runtime.system import atomic_write
 from train.recipe import with_current_names
 
-# The exceptions that NumPy and zipfile raise for a damaged .npz. Here and in `train.data.idx_npz`
-# each becomes an EdgeError that names the file.
+# The exceptions that NumPy and zipfile raise for a damaged .npz. Here and in
+# `train.data.formats.npz` each becomes an EdgeError that names the file.
 DAMAGED = (
     OSError,
     ValueError,

@@ -14,20 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import EdgeError
+from runtime.preprocess.form import PHOTO
 from train import checkpoint
 from train.augment import augment
 from train.checkpoint import Checkpoint, Epoch
-from train.corrupt import corrupt
+from train.corrupt import corrupt, vary_light
 from train.data.splits import Split
 from train.evaluate import logits_of, loss_and_accuracy
-from train.model import CROP_PX, build_trainable
+from train.model import Network
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    # float32 images (B, 28, 28, 1) from 0 to 1, int64 labels (B,).
+    # float32 images (B, height, width, channels) from 0 to 1, int64 labels (B,).
     Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 
 # Fewest steps of an epoch. If one pass over the data set is shorter, an epoch makes several passes.
@@ -39,6 +40,7 @@ MAX_CLASS_IMBALANCE = 2.0
 # The EMA's decay at step n is at most (1 + n) / (10 + n), as in TensorFlow's
 # ExponentialMovingAverage. So the average forgets the random initial weights in the first steps.
 _EMA_WARMUP_STEPS = 10
+_LIGHT_SEED = 1 << 20  # added to the seed, so that light does not follow the distortion
 _PREPARING_THREADS = 2  # threads that augment and corrupt batches
 _PREFETCHED_BATCHES = 4  # batches prepared in advance; beyond that, preparation waits
 
@@ -65,6 +67,7 @@ class Training:
         classes: int,
         seed: int,
         drawn: Split | None = None,
+        network: Network | None = None,
     ) -> None:
         """Build the network and the optimizer.
 
@@ -75,13 +78,17 @@ class Training:
             seed: random seed, a whole number from 0.
             drawn: drawn images, the recipe's `drawn_share` of each batch; None without them. An
                 image with the label NOT_A_CLASS (-1) is a negative.
+            network: the network to train; None trains that of 28×28 ink.
         """
         import keras
         import tensorflow as tf
 
-        self.recipe, self.seed = recipe, seed
-        self.network = build_trainable(classes, recipe.dropout, seed)
-        self.average = build_trainable(classes, 0.0, seed)
+        network = network or Network()
+        self._margin, self._is_photo = network.margin, network.form.name == PHOTO
+        self.recipe, self.seed = recipe.for_side(min(network.form.size)), seed
+        self.network = network.trainable(classes, recipe.dropout, seed)
+        self.average = network.trainable(classes, 0.0, seed)
+        self.average.set_weights(self.network.get_weights())
         biases = [v for v in self.network.trainable_variables if len(v.shape) < 2]
         self._optimizer = keras.optimizers.AdamW(
             recipe.learning_rate, weight_decay=recipe.weight_decay, beta_2=recipe.beta2
@@ -112,11 +119,13 @@ class Training:
         Returns:
             (mean loss in nats, accuracy from 0 to 1) on the augmented images.
         """
+        import keras
+
         # Derive the state of dropout's random generator, two uint32, from the seed and the epoch:
         # a checkpoint then need not contain the state. The shift by 20 bits leaves each epoch a
         # counter range of its own.
         for n, layer in enumerate(self.network.layers):
-            if layer.name.startswith("dropout") and layer.rate:
+            if isinstance(layer, keras.layers.Dropout) and layer.rate:
                 layer.seed_generator.state.assign([(self.seed + n) % 2**32, (epoch << 20) % 2**32])
         losses = hits = 0.0
         for loss, hit in self.take_steps(watch(self.batches(epoch)), epoch):
@@ -132,7 +141,8 @@ class Training:
             epoch: number of the epoch, from 0; the first batch is its first step.
 
         Yields:
-            After each step, (mean loss in nats, number of correct predictions) of its batch.
+            After each step, (mean loss in nats, number of correct predictions) of its batch; with
+            negatives in the batch, the number is scaled up as if there were none.
         """
         import tensorflow as tf
 
@@ -161,10 +171,15 @@ class Training:
         def prepare(step: "tf.Tensor", indices: "tf.Tensor") -> "Batch":
             images = tf.cast(tf.gather(self._pixels, indices), tf.float32) / 255.0
             step_seed = tf.stack([seed, step])
-            images = augment(images, self.recipe.distortion, strength, step_seed, CROP_PX)
+            images = augment(
+                images, self.recipe.distortion, strength, step_seed, self._margin, self._is_photo
+            )
             images = tf.ensure_shape(images, (size, *images.shape[1:]))
+            if self._is_photo:
+                light_seed = step_seed + tf.constant([_LIGHT_SEED, 0])
+                images = vary_light(images, self.recipe.lighting, light_seed)
             labels = tf.gather(self._labels, indices)
-            return corrupt(images, size, corruption, step_seed), labels
+            return corrupt(images, size, corruption, step_seed, self._is_photo), labels
 
         order = self._order(epoch)
         steps = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.int32)
@@ -242,7 +257,9 @@ class Training:
         for average, weight in zip(self.average.weights, self.network.weights, strict=True):
             average.assign_add(share * (weight - average))
         hits = tf.reduce_sum(tf.cast(tf.argmax(logits, 1) == labels, tf.float32))
-        return loss, hits
+        # A negative cannot be predicted correctly: the accuracy is that of the other images.
+        size = tf.cast(tf.size(labels), tf.float32)
+        return loss, hits * (size / tf.maximum(tf.reduce_sum(is_class), 1.0))
 
 
 def shuffled(n: int, count: int, seed: list[int]) -> npt.NDArray[np.int32]:

@@ -213,6 +213,7 @@ def mistakes(
     truth: npt.NDArray[np.int64],
     labels: tuple[str, ...],
     title: str = "mistakes",
+    is_photo: bool = False,
 ) -> "Figure":
     """Draw the misclassified images, the most confident first.
 
@@ -220,11 +221,12 @@ def mistakes(
     MAX_MISTAKES (60) images are drawn; the title states the number of all mistakes.
 
     Args:
-        pixels: uint8 (N, 28, 28, 1).
+        pixels: uint8 (N, height, width, channels).
         scores: class probabilities of the images, (N, classes).
         truth: indices of the true classes, int64 (N,).
         labels: names of the classes.
         title: a plural noun for the misclassified images, such as "mistakes".
+        is_photo: whether the images are photographs, not ink, which is drawn dark on white.
     """
     predicted = scores.argmax(axis=1)
     wrong = np.flatnonzero(predicted != truth)
@@ -233,7 +235,7 @@ def mistakes(
     figure, grid = _grid(len(shown), title_in=0.6)
     for axes, n in zip(grid, shown, strict=False):
         names = f"{_plot_label(labels[truth[n]])} → {_plot_label(labels[predicted[n]])}"
-        _show(axes, pixels[n], f"{names}\n{100 * scores[n].max():.0f} %")
+        _show(axes, pixels[n], f"{names}\n{100 * scores[n].max():.0f} %", is_photo)
     part = f", the {len(shown)} most confident" if len(shown) < len(wrong) else ""
     figure.suptitle(f"{len(wrong)} {title} in {len(truth)} images{part}: true → predicted class")
     return figure
@@ -336,9 +338,12 @@ def _grid(count: int, title_in: float = 0.0) -> "tuple[Figure, Sequence[Axes]]":
     return figure, grid
 
 
-def _show(axes: "Axes", image: npt.NDArray[np.number], caption: str) -> None:
+def _show(
+    axes: "Axes", image: npt.NDArray[np.number], caption: str, is_photo: bool = False
+) -> None:
     full_scale = 255 if image.dtype == np.uint8 else 1
-    axes.imshow(image[:, :, 0], cmap="gray_r", vmin=0, vmax=full_scale)
+    shown = image if image.shape[2] == 3 else image[:, :, 0]
+    axes.imshow(shown, cmap="gray" if is_photo else "gray_r", vmin=0, vmax=full_scale)
     axes.set_title(caption, fontsize=8)
 
 

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from runtime.errors import EdgeError
 from train.augment import Augmentation
-from train.corrupt import Corruption
+from train.corrupt import Corruption, Lighting
 
-_Group = TypeVar("_Group", "Recipe", Augmentation, Corruption)
+_Group = TypeVar("_Group", "Recipe", Augmentation, Corruption, Lighting)
 # Settings that must be less than 1; `changed` raises EdgeError for 1 and more.
 _BELOW_ONE = (
     "warmup",
@@ -26,6 +26,7 @@ _BELOW_ONE = (
     "contrast",
     "cooldown",
     "drawn_share",
+    "tint",
 )
 # Settings that must be at least 1; all other settings may be 0. Below, `changed` raises EdgeError.
 _AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
@@ -52,8 +53,9 @@ _FORMER_NAMES = {
     "calm": "cooldown",
     "calm_strength": "cooldown_strength",
 }
+_RECIPE_SIDE_PX = 28  # shorter side of the images that amounts in pixels are stated for
 # Settings that are groups of settings.
-_GROUPS = ("distortion", "corruption", "early_corruption")
+_GROUPS = ("distortion", "corruption", "early_corruption", "lighting")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,11 @@ class Recipe:
         cooldown_strength: factor of `distortion` in the epochs of `cooldown`, from 0 to 1.
 
         drawn_share: share of each batch that is drawn: digits in forms of other countries, and
-            negatives. It applies to models of the ten digits only.
+            negatives. It applies to models of the ten digits; of photographs, it is the share of
+            negatives made from the training images. It does not apply to other ink.
+        lighting: the variation of the light of photographs. It does not apply to ink.
+
+    Amounts in pixels are for images whose shorter side is 28 pixels, and grow with that side.
 
     A share of the epochs is rounded to whole epochs.
     """
@@ -103,10 +109,31 @@ class Recipe:
     cooldown: float = 0.0
     cooldown_strength: float = 0.5
     drawn_share: float = 0.0
+    lighting: Lighting = field(default_factory=Lighting)
 
     def to_json(self) -> str:
-        """Return the settings as one line of JSON with sorted keys."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """Return the settings as one line of JSON with sorted keys; without unused lighting."""
+        record = dataclasses.asdict(self)
+        if self.lighting == Lighting():
+            del record["lighting"]
+        return json.dumps(record, sort_keys=True)
+
+    def for_side(self, side_px: int) -> "Recipe":
+        """Return the recipe with its amounts in pixels scaled to an image's shorter side."""
+        factor = side_px / _RECIPE_SIDE_PX
+        scaled = {
+            group: dataclasses.replace(
+                value,
+                **{
+                    name: factor * amount
+                    for name, amount in dataclasses.asdict(value).items()
+                    if name.endswith("_px")
+                },
+            )
+            for group in ("distortion", "corruption", "early_corruption")
+            for value in (getattr(self, group),)
+        }
+        return dataclasses.replace(self, **scaled)
 
     def rate(self, progress: float) -> float:
         """Return the learning rate: a linear warm-up, then a cosine decay to 0.
@@ -143,12 +170,12 @@ class Recipe:
 DEFAULT = Recipe()  # without an option
 PUBLISHED = Recipe(  # `digit-edge train --published`: the models in the package
     name="published",
-    epochs=40,
+    epochs=45,
     weight_decay=0.1,
     early_corruption=Corruption(share=0.15, stroke_px=1.4),
-    corrupted_fraction=1 / 3,
+    corrupted_fraction=0.4,
     corruption=Corruption(
-        share=0.3,
+        share=0.33,
         contrast=0.8,
         brightness=0.4,
         noise=0.3,
@@ -174,13 +201,28 @@ FAST = Recipe(  # `digit-edge train --fast`: 2 epochs instead of 50
 )
 
 
+PHOTO = Recipe(  # of all other forms than 28x28 ink, if none of the above is selected
+    name="photo",
+    epochs=30,
+    batch_size=128,
+    learning_rate=3e-3,
+    dropout=0.2,
+    ema_decay=0.99,
+    distortion=Augmentation(rotation_degrees=5.0, scale=0.08, shear=0.05, shift_px=2.0),
+    corruption=Corruption(share=0.3, noise=0.06, blur_px=1.2),
+    early_corruption=Corruption(share=0.3, noise=0.06, blur_px=1.2),
+    lighting=Lighting(brightness=0.2, contrast=0.4, tint=0.1),
+    drawn_share=0.2,
+)
+
+
 def changed(recipe: Recipe, settings: list[str]) -> Recipe:
     """Return a recipe with changed settings.
 
     Args:
         recipe: the recipe to start from; it is not modified.
         settings: a list of `name=value` and `group.name=value`. The groups are `distortion`,
-            `corruption` and `early_corruption`.
+            `corruption`, `early_corruption` and `lighting`.
 
     Raises:
         EdgeError: a setting does not exist, or its value is not a number in the setting's range.
@@ -221,7 +263,7 @@ def with_current_names(stored: dict[str, object]) -> dict[str, object]:
     return {_FORMER_NAMES.get(name, name): value for name, value in stored.items()}
 
 
-def _numbers(group: Recipe | Augmentation | Corruption) -> dict[str, int | float]:
+def _numbers(group: Recipe | Augmentation | Corruption | Lighting) -> dict[str, int | float]:
     """Return name → value of the settings that are numbers."""
     values = {field.name: getattr(group, field.name) for field in dataclasses.fields(group)}
     return {name: value for name, value in values.items() if isinstance(value, (int, float))}

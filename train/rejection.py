@@ -28,7 +28,7 @@ from runtime.model.rejection import (
     log_odds,
 )
 from runtime.system import interrupt
-from runtime.tta import mean_tta_score, tta_variants
+from runtime.tta import tta_score, tta_variants
 from train.data.splits import Split
 from train.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
 from train.negatives import DIGITS, draw_negatives, glyphs
@@ -114,11 +114,10 @@ def lower_threshold(
 ) -> RejectionModel:
     """Lower the threshold until the runtime accepts 99 % of the validation digits in photographs.
 
-    In a photograph, the runtime confirms an uncertain prediction by test-time augmentation (TTA).
-    TTA averages the scores of 15 varied copies. If the mean is below the threshold, the prediction
-    is rejected. A prediction is uncertain if the confidence is low, or if the score is little above
-    the threshold. After training on few digits, most predictions are uncertain. With MNIST the
-    threshold stays the same.
+    In a photograph, the runtime repeats an uncertain prediction by test-time augmentation (TTA).
+    The scores of 15 varied copies then decide instead of the score of the image. A prediction is
+    uncertain if the confidence is low, or if the score is little above the threshold. After
+    training on few digits, most predictions are uncertain. With MNIST the threshold stays the same.
 
     Args:
         model: the rejection model, with the threshold of `fit_rejection_model`.
@@ -151,8 +150,8 @@ def lower_threshold(
             # Up to this threshold, the prediction is certain and TTA is not used.
             confident = confidences[n] >= CERTAIN_CONFIDENCE
             without_tta = highest[position] - CERTAIN_SCORE_MARGIN if confident else -math.inf
-            tta_score = mean_tta_score(images, image_scores, int(scores[n].argmax()), scorer)
-            highest[position] = max(without_tta, min(highest[position], tta_score))
+            repeated = tta_score(images, image_scores, scorer)
+            highest[position] = max(without_tta, repeated)
     allowed = max(allowed_rejections(len(highest)), 0)
     # No threshold accepts a digit with the value minus infinity.
     candidates = [value for value in sorted(highest)[allowed:] if value > -math.inf]

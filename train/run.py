@@ -22,10 +22,12 @@ from runtime.errors import EdgeError, printable
 from runtime.model.artifact import Artifact
 from runtime.model.rejection import RejectionModel, RejectionScorer
 from runtime.model.spec import Metrics
+from runtime.preprocess.form import MNIST_FORM, PHOTO
 from runtime.system import atomic_write, interrupt
 from train import plots
 from train.checkpoint import Epoch
 from train.data import load, writers
+from train.data.photo_negatives import photo_negatives
 from train.data.pool import draw_pool
 from train.data.splits import Split
 from train.evaluate import (
@@ -40,14 +42,17 @@ from train.evaluate import (
 from train.event_log import EventLog
 from train.fit import Training, fit
 from train.keras_import import keras_import
-from train.model import fold_batch_norm
+from train.model import Network
 from train.negatives import DIGITS
 from train.recipe import Recipe
 from train.rejection import fit_rejection_model, lower_threshold
 from train.save import save, versions
+from train.user_network import UserNetwork
 
 if TYPE_CHECKING:
     from train.fit import Batch
+
+MAX_PHOTO_NEGATIVES = 10_000  # with fewer training images, as many as these
 
 
 def run(
@@ -60,6 +65,7 @@ def run(
     resume: bool,
     writers_path: str | None = None,
     log: bool = False,
+    network: Network | None = None,
 ) -> Artifact:
     """Train, evaluate and save a network; print the progress and the results.
 
@@ -82,6 +88,7 @@ def run(
             "download"; see `train.data.writers.find`. If the writers are known, all images of some
             writers are held back.
         log: write the history for TensorBoard too.
+        network: the network to train, with the form of its pixels; None trains that of 28×28 ink.
 
     Returns:
         The saved artifact.
@@ -91,6 +98,8 @@ def run(
             unsuitable, or the training diverges. A file cannot be read or written, or the
             checkpoint is of a run with other settings.
     """
+    network = network or Network()
+    form = network.form
     if out.suffix != ".keras" or not out.stem.isprintable():
         raise EdgeError(
             f"--out {out}: pass a name that ends in .keras and has printable characters only"
@@ -99,8 +108,11 @@ def run(
         if importlib.util.find_spec(package) is None:
             raise EdgeError(f'{package} is not installed: pip install "digit-edge[train]"')
     with interrupt.immediate():  # the download or the reading of many files can take long
-        data_set = load.load(source, as_is)
+        data_set = load.load(source, as_is, form)
         known, test_writers = writers.find(data_set, source, writers_path)
+    is_mnist_form = form == MNIST_FORM
+    if not is_mnist_form:
+        print(f"images of {form}, from {printable(data_set.name)}")
     if known is None:
         train, validation_split = load.stratified_split(data_set.train, validation, seed)
     else:
@@ -115,12 +127,18 @@ def run(
         flush=True,
     )
     start_tensorflow(seed)
+    if isinstance(network, UserNetwork):
+        network.check(len(data_set.labels))
     drawn = None
-    if recipe.drawn_share and data_set.labels == tuple(DIGITS):
+    if is_mnist_form and recipe.drawn_share and data_set.labels == tuple(DIGITS):
         with interrupt.immediate():
             drawn = draw_pool(seed, len(train))
         print(f"{len(drawn):,} drawn images: {100 * recipe.drawn_share:.0f} % of each batch")
-    training = Training(recipe, train, len(data_set.labels), seed, drawn)
+    if recipe.drawn_share and form.name == PHOTO:
+        drawn = photo_negatives(train, min(len(train), MAX_PHOTO_NEGATIVES), seed)
+        share = f"{100 * recipe.drawn_share:.0f} % of each batch"
+        print(f"{len(drawn):,} negatives made from the training images: {share}")
+    training = Training(recipe, train, len(data_set.labels), seed, drawn, network)
     # Everything that determines the result; a checkpoint is only resumed with the same settings.
     settings = json.dumps(
         {
@@ -130,6 +148,8 @@ def run(
             "data": data_set.sha256,
             **({} if known is None else {"held back by": "writer"}),
             **({} if drawn is None else {"drawn": _sha256(drawn)}),
+            **({} if is_mnist_form else {"form": str(form)}),
+            **({"network": network.sha256} if isinstance(network, UserNetwork) else {}),
             "versions": dict(versions()),
         },
         sort_keys=True,
@@ -160,18 +180,20 @@ def run(
     print("calibrating confidence and rejection", flush=True)
     logits = logits_of(training.average, validation_split.pixels)
     temperature = fit_temperature(logits, validation_split.labels)
-    model = fold_batch_norm(training.average, temperature)
+    model = network.inference(training.average, temperature)
     scores = logits_of(model, validation_split.pixels)
     confidence_threshold = fit_confidence_threshold(scores, validation_split.labels)
     with interrupt.immediate():
-        rejection_model = fit_rejection_model(
-            data_set.labels,
-            train.pixels,
-            validation_split.pixels,
-            lambda p: logits_of(model, p),
-            seed,
-            drawn,
-        )
+        rejection_model = None
+        if is_mnist_form:
+            rejection_model = fit_rejection_model(
+                data_set.labels,
+                train.pixels,
+                validation_split.pixels,
+                lambda p: logits_of(model, p),
+                seed,
+                drawn,
+            )
         if rejection_model is not None:
             rejection_model = lower_threshold(
                 rejection_model, validation_split, lambda p: logits_of(model, p)
@@ -197,21 +219,27 @@ def run(
             ("held back", f"{len(validation_split)} images{'' if known is None else by_writer}"),
             ("validation accuracy", f"{val_accuracy:.4f}"),
             ("validation loss", f"{val_loss:.5f}"),
+            *((("network", network.name),) if isinstance(network, UserNetwork) else ()),
             *versions(),
         ),
         rejection_model=rejection_model,
+        form=form,
     )
     test, labels = data_set.test, data_set.labels
     # Many training images that the trained network misclassifies have a wrong label.
     suspect = "suspect labels"
+    is_photo = form.name == PHOTO
     with interrupt.immediate():
         for name, figure in (
             ("curves", plots.curves(history)),
             ("confusion", plots.confusion(test_scores, test.labels, labels)),
-            ("mistakes", plots.mistakes(test.pixels, test_scores, test.labels, labels)),
+            (
+                "mistakes",
+                plots.mistakes(test.pixels, test_scores, test.labels, labels, is_photo=is_photo),
+            ),
             (
                 "suspect-labels",
-                plots.mistakes(train.pixels, train_scores, train.labels, labels, suspect),
+                plots.mistakes(train.pixels, train_scores, train.labels, labels, suspect, is_photo),
             ),
             ("reliability", plots.reliability(test_scores, test.labels)),
         ):
@@ -234,7 +262,7 @@ def run(
                 f"{row.writers} writers; 95 % interval over writers {100 * row.low:.2f} to "
                 f"{100 * row.high:.2f} %, Wilson's {100 * low:.2f} to {100 * high:.2f} %"
             )
-    accepted = RejectionScorer(confidence_threshold, rejection_model).accept_all(
+    accepted = RejectionScorer(confidence_threshold, rejection_model, form).accept_all(
         test.pixels, test_scores.max(1)
     )
     rejected = int((correct & ~accepted).sum())

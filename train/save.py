@@ -6,6 +6,7 @@ The spec has the class names, the metrics and golden outputs. The same network g
 
 import io
 import json
+import math
 import platform
 import re
 import zipfile
@@ -19,7 +20,9 @@ from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.rejection import RejectionModel
 from runtime.model.spec import Dataset, GoldenOutputs, Metrics, ModelSpec
-from runtime.preprocess.mnist_format import PIXELS_SHAPE
+from runtime.preprocess.form import INK, MNIST_FORM, Form
+from runtime.preprocess.mnist_format import to_ink_format
+from runtime.preprocess.pipeline import to_pixels
 from runtime.system import atomic_write
 from train.data.load import sklearn_digits
 from train.evaluate import logits_of
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 # Number of golden inputs: images that an artifact contains with their scores. The runtime's
 # self-test compares an engine's scores with these.
 GOLDEN_INPUTS = 8
+MAX_GOLDEN_BYTES = 400_000  # of the golden inputs of a model of large images
 # Time stamp of all files in the `.keras` archive, constant to make the bytes reproducible. It is
 # the earliest time of the zip format, as (year, month, day, hour, minute, second).
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -45,6 +49,7 @@ def save(
     metrics: Metrics,
     provenance: tuple[tuple[str, str], ...],
     rejection_model: RejectionModel | None = None,
+    form: Form = MNIST_FORM,
 ) -> Artifact:
     """Write an inference network with its spec to `path` atomically.
 
@@ -59,6 +64,7 @@ def save(
         metrics: accuracy on the training and the test images.
         provenance: (name, value) of everything else that determined the network.
         rejection_model: decides which predictions are accepted; None if there is no such model.
+        form: the form of the network's pixels.
 
     Returns:
         The written artifact.
@@ -66,11 +72,11 @@ def save(
     Raises:
         EdgeError: the file cannot be written.
     """
-    pixels = golden_inputs()
+    pixels = golden_inputs(form)
     spec = ModelSpec(
         name=path.stem,
         labels=labels,
-        input_shape=PIXELS_SHAPE,
+        input_shape=form.shape,
         precision="float32",
         temperature=temperature,
         confidence_threshold=confidence_threshold,
@@ -80,21 +86,45 @@ def save(
         golden=GoldenOutputs(pixels, logits_of(model, pixels)),
         provenance=provenance,
         rejection_model=rejection_model,
+        form=form.name,
     )
     return artifact.write(path, to_bytes(model), spec)
 
 
-def golden_inputs() -> npt.NDArray[np.uint8]:
-    """Return the golden inputs of every artifact, uint8 (8, 28, 28, 1).
+def golden_inputs(form: Form = MNIST_FORM) -> npt.NDArray[np.uint8]:
+    """Return the golden inputs of every artifact of a form, uint8 (8, *form.shape).
 
-    The golden inputs are the first test image of each digit from 0 to 7 in scikit-learn's digits.
+    The golden inputs are the first test image of each digit from 0 to 7 in scikit-learn's digits,
+    also for other classes: the user's images are not given away with an artifact.
 
     Raises:
         DatasetError: scikit-learn is not installed.
     """
     test = sklearn_digits().test
     first = [int(np.argmax(test.labels == digit)) for digit in range(GOLDEN_INPUTS)]
-    return test.pixels[first]
+    return digits_in_form(test.pixels[first], form)
+
+
+def digits_in_form(digits: npt.NDArray[np.uint8], form: Form) -> npt.NDArray[np.uint8]:
+    """Convert golden inputs to another form: in color, on papers of different colors.
+
+    Args:
+        digits: uint8 (N, 28, 28, 1) in MNIST's form.
+        form: the form of the result.
+
+    Returns:
+        uint8 (N, *form.shape); fewer if they would exceed MAX_GOLDEN_BYTES, but at least two.
+    """
+    if form == MNIST_FORM:
+        return digits
+    digits = digits[: max(2, MAX_GOLDEN_BYTES // math.prod(form.shape))]
+    if form.name == INK:
+        return np.stack([to_ink_format(image[:, :, 0], form.size) for image in digits])
+    # The paper of image n is bright in the channels of the bits of n.
+    bright = (np.arange(len(digits))[:, None] >> np.arange(3)) & 1
+    paper = np.array([40, 200])[bright][:, None, None, :]
+    photos = np.rint(paper + digits / 255 * (255 - 2 * paper)).astype(np.uint8)
+    return np.stack([to_pixels(photo, form=form) for photo in photos])
 
 
 def to_bytes(model: "keras.Model") -> bytes:

@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from benchmarks.harness.messages import LatencyRequest, TimingSeries
 from runtime.backends import ENGINES, Backend, Pixels, open_backend
 from runtime.model.artifact import Artifact
 from runtime.model.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _TURN_CALLS = 20  # calls of a scenario in a row, if it is timed in turns with another scenario
 _WARM_UP_SHARE = 0.1  # of the minimum duration; the warm-up before the timing takes that long
@@ -192,7 +196,6 @@ def _calls(
         return [TimedCall(scenario, size, lambda n: backend.scores(batch))]
 
     from runtime.classifier import Classifier
-    from runtime.preprocess.pipeline import to_pixels
 
     classifier = Classifier(backend)
     if scenario == messages.CLASSIFY:
@@ -211,7 +214,7 @@ def _calls(
         preprocessing = messages.JPEG_PREPROCESSING
     return [
         TimedCall(scenario, 1, lambda n: classifier.classify(files[n % len(files)])),
-        TimedCall(preprocessing, 1, lambda n: to_pixels(files[n % len(files)])),
+        TimedCall(preprocessing, 1, lambda n: classifier.preprocess(files[n % len(files)])),
     ]
 
 
@@ -272,22 +275,29 @@ def _fastest(
 
 
 def png(image: Pixels) -> bytes:
-    """Return a digit (28, 28, 1) as a PNG file, white on black."""
-    from PIL import Image
-
+    """Return pixels (height, width, channels) as a PNG file; a digit is white on black."""
     buffer = io.BytesIO()
-    Image.fromarray(image[:, :, 0]).save(buffer, "PNG")
+    _picture(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _jpeg(image: Pixels) -> bytes:
-    """Return a digit (28, 28, 1) as a JPEG file of camera size, dark on a gray page."""
+def _picture(image: Pixels) -> "Image.Image":
     from PIL import Image
 
-    page = Image.new("L", _JPEG_SIZE_PX, _JPEG_PAPER_GRAY)
-    side = (_JPEG_DIGIT_SIDE_PX, _JPEG_DIGIT_SIDE_PX)
-    digit = Image.fromarray(image[:, :, 0]).resize(side, Image.Resampling.BICUBIC)
-    page.paste(_JPEG_INK_GRAY, _JPEG_DIGIT_AT_PX, digit)
+    return Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+
+
+def _jpeg(image: Pixels) -> bytes:
+    """Return pixels as a JPEG file of camera size; a digit dark on a gray page."""
+    from PIL import Image
+
+    if image.shape[2] == 3:
+        page = _picture(image).resize(_JPEG_SIZE_PX, Image.Resampling.BICUBIC)
+    else:
+        page = Image.new("L", _JPEG_SIZE_PX, _JPEG_PAPER_GRAY)
+        side = (_JPEG_DIGIT_SIDE_PX, _JPEG_DIGIT_SIDE_PX)
+        digit = _picture(image).resize(side, Image.Resampling.BICUBIC)
+        page.paste(_JPEG_INK_GRAY, _JPEG_DIGIT_AT_PX, digit)
     buffer = io.BytesIO()
     page.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return buffer.getvalue()

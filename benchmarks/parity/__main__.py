@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cases.check_folder(arguments.models)  # fail before a data set is downloaded
     report = compare(
         arguments.models,
-        load_test_set(arguments.data),
+        load_test_set(arguments.data, arguments.models),
         backends=tuple(arguments.backend),
         device=arguments.device,
         tolerance=tolerance_of(arguments),

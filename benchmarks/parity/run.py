@@ -32,6 +32,7 @@ from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.tolerance import Tolerance
+from runtime.preprocess.form import MNIST_FORM
 from train.data.writers import accuracy_by_series
 from train.options import add_data_argument
 
@@ -388,7 +389,12 @@ def _flipped_images(results: list[ParityResult], test_set: TestSet) -> tuple[Tes
     margins = {flip.index: flip.margin for result in results for flip in result.flips}
     indices = sorted(margins, key=lambda index: -margins[index])[:MAX_FLIPPED_IMAGES]
     return tuple(
-        TestImage(index, tuple(int(v) for v in test_set.pixels[index].ravel())) for index in indices
+        TestImage(
+            index,
+            tuple(int(v) for v in test_set.pixels[index].ravel()),
+            () if test_set.form == MNIST_FORM else test_set.form.shape,
+        )
+        for index in indices
     )
 
 

@@ -29,6 +29,7 @@ from benchmarks.schema.photos import (
     PhotosReport,
 )
 from runtime.preprocess.decode import decode_color
+from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from runtime.system import atomic_write
 
 JSON_NAME = "photos.json"  # all results
@@ -268,7 +269,9 @@ def _card(mistake: PhotoPrediction | NumberRead, pictures: Path | None) -> dict[
         image = Image.fromarray(np.ascontiguousarray(decoded.rgb))
         card["photo"] = html_templates.png_uri(image)
     if isinstance(mistake, PhotoPrediction):
-        pixels = np.array(mistake.pixels, np.uint8).reshape(28, 28)
+        height, width, channels = mistake.shape or PIXELS_SHAPE
+        size = (height, width, 3) if channels == 3 else (height, width)
+        pixels = np.array(mistake.pixels, np.uint8).reshape(size)
         card["pixels"] = html_templates.png_uri(Image.fromarray(pixels))
         card["text"] = f"{mistake.photo.label}, read as {_describe(mistake)}; {mistake.method}"
     else:

@@ -35,7 +35,8 @@ from runtime.classifier import Classifier
 from runtime.errors import DatasetError, ImageError
 from runtime.multi_digit.recognize import Recognition
 from runtime.prediction import Prediction
-from train.data.image_folder import visible_files, visible_subfolders
+from runtime.preprocess.mnist_format import PIXELS_SHAPE
+from train.data.formats.image_folder import visible_files, visible_subfolders
 
 _COLUMNS = tuple(field.name for field in fields(Photo))  # required columns of manifest.csv
 # The end of error messages about missing columns or cells.
@@ -196,6 +197,7 @@ def _photo_prediction(photo: Photo, prediction: Prediction) -> PhotoPrediction:
         prediction.accepted,
         tuple(view.pixels.reshape(-1).tolist()) if mistake else (),
         view.method,
+        () if view.pixels.shape == PIXELS_SHAPE else view.pixels.shape,
     )
 
 

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     output_dir.check_folder(folder)
     report = measure(
         arguments.models,
-        load_test_set(arguments.data),
+        load_test_set(arguments.data, arguments.models),
         backends=tuple(arguments.backend),
         progress=terminal.show_progress,
     )

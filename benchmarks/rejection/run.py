@@ -23,6 +23,7 @@ from runtime.backends import Backend, Pixels, open_backend
 from runtime.errors import ArtifactError, BackendUnavailable, DatasetError
 from runtime.model import artifact
 from runtime.model.rejection import RejectionScorer
+from runtime.preprocess.form import MNIST_FORM
 
 _SEED = 40  # of the drawn images; another seed draws other images of the same kinds
 # Calls in a series that is timed as a whole. Longer series would rarely run without interruption by
@@ -101,6 +102,10 @@ def _measure_case(
         ArtifactError: the model returns scores of the wrong shape, NaN or Inf.
     """
     spec = backend.spec
+    if spec.pixel_form != MNIST_FORM:
+        raise ArtifactError(
+            f"{case.artifact} takes {spec.pixel_form}: the images that it must reject are 28x28 ink"
+        )
     scorer = RejectionScorer(spec.confidence_threshold, spec.rejection_model)
     confidence_scorer = RejectionScorer(spec.confidence_threshold, None)
 

@@ -24,7 +24,7 @@ from benchmarks.report.formats import Table, counted, is_numeric, nats, percent
 from benchmarks.report.related import RelatedReports
 from benchmarks.schema.latency import LatencyResult
 from benchmarks.schema.parity import AccuracyMetrics, AccuracyResult, Flip, ParityResult
-from benchmarks.schema.parity_report import ParityReport
+from benchmarks.schema.parity_report import ParityReport, TestImage
 from benchmarks.schema.report import BenchmarkReport
 
 _NO_RELATED_REPORTS = RelatedReports()
@@ -218,7 +218,7 @@ def _robustness(related: RelatedReports) -> _Section:
 
 
 def _flips(parity: ParityReport) -> _Section:
-    images = {image.index: _image(image.pixels) for image in parity.pictures}
+    images = {image.index: _image(image) for image in parity.pictures}
     return _Section(
         "Predictions that differ from the reference",
         "flips.html",
@@ -256,12 +256,15 @@ def _flip(flip: Flip, names: Sequence[str], image: str | None, alarm: bool) -> d
     }
 
 
-def _image(pixels: tuple[int, ...]) -> str:
+def _image(image: TestImage) -> str:
     from PIL import Image
 
-    side = int(len(pixels) ** 0.5)
-    array = np.array(pixels, np.uint8).reshape(side, side)
-    return html_templates.png_uri(Image.fromarray(255 - array))
+    array = np.array(image.pixels, np.uint8)
+    if image.shape[2:] == (3,):
+        return html_templates.png_uri(Image.fromarray(array.reshape(image.shape)))
+    side = int(len(array) ** 0.5)
+    size = image.shape[:2] or (side, side)
+    return html_templates.png_uri(Image.fromarray(255 - array.reshape(size)))
 
 
 def _models(parity: ParityReport) -> list[tuple[str, AccuracyMetrics]]:

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     folder = arguments.out or arguments.models / "robustness"
     output_dir.check_folder(folder)
-    test_set = load_test_set(arguments.data)
+    test_set = load_test_set(arguments.data, arguments.models)
     report = measure(
         arguments.models,
         quick_subset(test_set) if arguments.quick else test_set,

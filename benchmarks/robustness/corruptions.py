@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.backends import Pixels
+from runtime.preprocess.form import INK, MNIST_FORM, PHOTO, Form
 
 Floats = npt.NDArray[np.float32]  # gray levels before rounding, (N, height, width, 1)
 # (pixels (N, 28, 28, 1) uint8, strength, random) → corrupted pixels of the same shape.
@@ -50,16 +51,42 @@ class BenchmarkCorruption:
     apply: Apply
     settings: tuple[str, ...]
 
-    def corrupt(self, pixels: Pixels, step: int, seed: int) -> Pixels:
-        """Return corrupted copies of the images, (N, 28, 28, 1) uint8.
+    def corrupt(self, pixels: Pixels, step: int, seed: int, form: Form = MNIST_FORM) -> Pixels:
+        """Return corrupted copies of the images, of the same shape.
+
+        Strengths in pixels are for images whose shorter side is 28 pixels, and grow with it.
 
         Args:
-            pixels: (N, 28, 28, 1) uint8.
+            pixels: (N, *form.shape) uint8.
             step: the index of the strength, 0 to 4.
             seed: of the random numbers; the same seed gives the same result.
+            form: the form of the pixels.
         """
-        random = np.random.default_rng([seed, zlib.crc32(self.name.encode()), step])
-        return self.apply(pixels, self.strengths[step], random)
+        seeds = [seed, zlib.crc32(self.name.encode()), step]
+        strength = self.strengths[step]
+        if form == MNIST_FORM:
+            return self.apply(pixels, strength, np.random.default_rng(seeds))
+        if "px" in self.unit:
+            strength *= min(form.size) / min(MNIST_FORM.size)
+        if self.apply in _WITHOUT_EDGES:
+            return self.apply(pixels, strength, np.random.default_rng(seeds))
+        # The functions take square gray images with background around. A photograph gets a margin
+        # that repeats its edges; all channels get the same random numbers.
+        height, width, channels = form.shape
+        side = 2 * max(height, width)
+        top, left = (side - height) // 2, (side - width) // 2
+        margins = ((0, 0), (top, side - height - top), (left, side - width - left), (0, 0))
+        squares = np.pad(pixels, margins, "edge" if form.name == PHOTO else "constant")
+        corrupted = [
+            self.apply(squares[..., n : n + 1], strength, np.random.default_rng(seeds))
+            for n in range(channels)
+        ]
+        return np.concatenate(corrupted, axis=3)[:, top : top + height, left : left + width]
+
+
+def corruptions_of(form: Form) -> tuple[BenchmarkCorruption, ...]:
+    """Return the corruptions that images of a form are measured with."""
+    return tuple(c for c in CORRUPTIONS if form.name == INK or c.apply not in _OF_STROKES)
 
 
 def shift(pixels: Pixels, distance_px: float, random: np.random.Generator) -> Pixels:
@@ -158,6 +185,10 @@ def occlude(pixels: Pixels, side_px: float, random: np.random.Generator) -> Pixe
     square = rows[:, :, None] & columns[:, None, :]
     return np.where(square[..., None], np.uint8(0), pixels)
 
+
+# These change each pixel by itself, so images of any shape need no margin.
+_WITHOUT_EDGES: tuple[Apply, ...] = (add_noise, lower_contrast, raise_brightness)
+_OF_STROKES: tuple[Apply, ...] = (thicken, thin, occlude)  # photographs have no strokes
 
 # All corruptions of the benchmark, in the order of the report.
 CORRUPTIONS = (

@@ -7,6 +7,7 @@ scikit-learn's, in MNIST's form. Each artifact runs in each engine, in a process
 
 import dataclasses
 import json
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from benchmarks.harness.cases import (
 )
 from benchmarks.harness.messages import PredictRequest
 from benchmarks.harness.test_set import TestSet
-from benchmarks.robustness.corruptions import CORRUPTIONS, BenchmarkCorruption
+from benchmarks.robustness.corruptions import BenchmarkCorruption, corruptions_of
 from benchmarks.schema.robustness import (
     SCHEMA_VERSION,
     UNKNOWN,
@@ -44,6 +45,8 @@ from runtime.backends import Pixels
 from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.spec import ModelSpec
+from runtime.preprocess.form import INK, Form
+from runtime.preprocess.mnist_format import PIXELS_SHAPE
 
 PUBLISHED = Path(pretrained.__file__).parent  # folder of the published artifacts
 QUICK_IMAGES = 1_000  # size of the test set with --quick; further images are not used
@@ -66,9 +69,11 @@ class _ImageSet:
     corruption: BenchmarkCorruption | None = None
     step: int = 0
 
-    def pixels(self, clean: Pixels) -> Pixels:
-        """Return the images (N, 28, 28, 1), made from the clean test set of the same shape."""
-        return clean if self.corruption is None else self.corruption.corrupt(clean, self.step, SEED)
+    def pixels(self, clean: Pixels, form: Form) -> Pixels:
+        """Return the images, made from the clean test set of the same shape and form."""
+        if self.corruption is None:
+            return clean
+        return self.corruption.corrupt(clean, self.step, SEED, form)
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def measure(
     test_set: TestSet,
     published: Path = PUBLISHED,
     *,
-    corruptions: Sequence[BenchmarkCorruption] = CORRUPTIONS,
+    corruptions: Sequence[BenchmarkCorruption] | None = None,
     backends: tuple[str, ...] = (),
     keras: bool = True,
     external_pythons: tuple[ExternalPython, ...] = (),
@@ -101,7 +106,7 @@ def measure(
         models: the folder of the artifacts. It may contain the Keras reference, digits.keras.
         test_set: the clean images and their labels. A case fails if the model has other classes.
         published: a second folder of artifacts, measured on the digits of other writers only.
-        corruptions: the corruptions to measure with.
+        corruptions: the corruptions to measure with; None takes those of the images' form.
         backends: names of the engines to measure; empty for all.
         keras: also measure the Keras reference if `models` contains it.
         external_pythons: other Pythons, for engines that are not installed in this one.
@@ -114,6 +119,8 @@ def measure(
         DatasetError: scikit-learn is not installed.
         BackendUnavailable: an engine named in `backends` does not exist.
     """
+    if corruptions is None:
+        corruptions = corruptions_of(test_set.form)
     cases = enumerate_cases(models, backends)
     if keras and (models / REFERENCE).exists():
         cases.insert(0, BenchmarkCase(REFERENCE, "keras", "cpu", 1))
@@ -125,12 +132,14 @@ def measure(
         runner = _CaseRunner(Path(name), external_pythons)
         versions: dict[BenchmarkCase, str] = {}
         counts: dict[BenchmarkCase, list[int]] = {case: [] for case in cases}
-        chunk_sets = max(1, _MAX_IMAGES // len(test_set.labels))
+        # Larger images take more memory.
+        images = test_set.pixels.size // math.prod(PIXELS_SHAPE)
+        chunk_sets = max(1, _MAX_IMAGES // max(images, len(test_set.labels)))
         for start in range(0, len(image_sets), chunk_sets):
             chunk = image_sets[start : start + chunk_sets]
             position = f"sets {start + 1} to {start + len(chunk)} of {len(image_sets)}"
             progress(f"corrupting images: {position}")
-            pixels = [image_set.pixels(test_set.pixels) for image_set in chunk]
+            pixels = [image_set.pixels(test_set.pixels, test_set.form) for image_set in chunk]
             runner.set_images(np.concatenate(pixels))
             for case in list(counts):
                 progress(f"{case}: {position}")
@@ -308,14 +317,14 @@ def _measure_cross_dataset(
     """
     from train.data.load import sklearn_digits
 
-    digits = sklearn_digits()
     path = folder / case.artifact
     try:
         spec = artifact.read(path).spec
     except ArtifactError as error:
         skipped.append(SkippedCase(case, FAILED, str(error)))
         return None
-    if spec.labels != digits.labels:
+    digits = sklearn_digits(spec.pixel_form)
+    if spec.labels != digits.labels or spec.pixel_form.name != INK:
         return None
     runner.set_images(np.concatenate([digits.train.pixels, digits.test.pixels]))
     predictions = runner.predict(path, case, digits.labels)

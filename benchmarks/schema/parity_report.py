@@ -18,14 +18,18 @@ class TestImage:
 
     Attributes:
         index: the index of the image in the test set.
-        pixels: 784 values from 0 to 255, row by row.
+        pixels: values from 0 to 255, row by row; 784 of a digit.
+        shape: height, width and channels; empty for a square gray image.
     """
 
     index: NonNegative
     pixels: NonEmpty[NonNegative]
+    shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if math.isqrt(len(self.pixels)) ** 2 != len(self.pixels) or max(self.pixels) > 255:
+        side = math.isqrt(len(self.pixels))
+        size = math.prod(self.shape) if self.shape else side * side
+        if size != len(self.pixels) or max(self.pixels) > 255:
             raise ValueError("the pixels are not a square of values from 0 to 255")
 
 

@@ -54,9 +54,10 @@ class PhotoPrediction:
         label: the predicted digit.
         confidence: of the prediction, 0 to 1.
         accepted: False if the image was rejected as not a digit.
-        pixels: the 784 pixels the model was given, row by row; empty if the result is correct.
+        pixels: the pixels the model was given, row by row; empty if the result is correct.
         method: how the ink was found, e.g. by "luminance" or "color"; see
             `runtime.preprocess.pipeline`.
+        shape: height, width and channels of the pixels; empty for a digit, 28×28.
     """
 
     photo: Photo
@@ -65,6 +66,7 @@ class PhotoPrediction:
     accepted: bool
     pixels: tuple[int, ...]
     method: str
+    shape: tuple[int, ...] = ()
 
     @property
     def right(self) -> bool:

@@ -14,14 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.backends import ENGINES, Pixels, install_hint
+from runtime.backends.codec import Codec, Tensor
+from runtime.backends.onnx import tensor_of
 from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model import protobuf
 from runtime.model.artifact import Artifact
 from runtime.system.native_output import suppress_native_output
 
 Maps: TypeAlias = npt.NDArray[np.float32]  # (channels, height, width)
-# Returns the feature maps of one image, pixels uint8 (28, 28, 1): one array for each max pooling,
-# in the order of the network.
+# Returns the feature maps of one image, pixels uint8 in the model's form: one array for each max
+# pooling, in the order of the network.
 Network: TypeAlias = "Callable[[Pixels], list[Maps]]"
 
 # Numbers of fields in ONNX's protobuf messages:
@@ -107,10 +109,12 @@ def _open_onnx(artifact: Artifact, engine: Any) -> Network:
         options,
         providers=["CPUExecutionProvider"],
     )
-    source = session.get_inputs()[0].name
+    source = session.get_inputs()[0]
+    scores = session.get_outputs()[0]  # before those that were added
+    codec = Codec(artifact, [tensor_of(source)], [tensor_of(scores)])
 
     def maps(pixels: Pixels) -> list[Maps]:
-        feed = {source: np.divide(pixels[np.newaxis], 255, dtype=np.float32)}
+        feed = {source.name: codec.encode(pixels[np.newaxis])}
         return [np.asarray(each[0], np.float32) for each in session.run(names, feed)]
 
     return maps
@@ -126,7 +130,8 @@ def _open_tflite(artifact: Artifact, engine: Any) -> Network:
             experimental_preserve_all_tensors=True,
         )
         interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    codec = Codec(artifact, [*map(Tensor.of_tflite, inputs)], [*map(Tensor.of_tflite, outputs)])
     tensors = {each["index"]: each for each in interpreter.get_tensor_details()}
     pooled = [
         tensors[operator["inputs"][0]]
@@ -138,12 +143,9 @@ def _open_tflite(artifact: Artifact, engine: Any) -> Network:
     lock = threading.Lock()
 
     def maps(pixels: Pixels) -> list[Maps]:
-        if source["dtype"] is np.int8:
-            values = (pixels ^ np.uint8(128)).view(np.int8)  # pixel − 128
-        else:
-            values = np.divide(pixels, 255, dtype=np.float32)
+        values = codec.encode(pixels[np.newaxis])
         with lock:
-            interpreter.set_tensor(source["index"], values[np.newaxis])
+            interpreter.set_tensor(inputs[0]["index"], values)
             interpreter.invoke()
             return [_channels_first(interpreter.get_tensor(t["index"])[0], t) for t in pooled]
 

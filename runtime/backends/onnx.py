@@ -157,7 +157,7 @@ class OnnxBackend:
         self._pool: ThreadPoolExecutor | None = None
         self._single_threaded: Any = None
         inputs, outputs = session.get_inputs(), session.get_outputs()
-        self._codec = Codec(artifact, [*map(_tensor, inputs)], [*map(_tensor, outputs)])
+        self._codec = Codec(artifact, [*map(tensor_of, inputs)], [*map(tensor_of, outputs)])
         self._chunk = self._codec.batch or self._chunk
         self._path = artifact.path
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
@@ -201,7 +201,7 @@ class OnnxBackend:
             return self._pool, self._single_threaded
 
 
-def _tensor(value: Any) -> Tensor:
+def tensor_of(value: Any) -> Tensor:
     """Return the tensor of an input or an output of a session; onnxruntime hides quantization."""
     return Tensor(tuple(value.shape), _DTYPES.get(value.type, value.type))
 

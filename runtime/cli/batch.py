@@ -214,9 +214,10 @@ class ClassifyJob(BatchJob):
 
     def _classify(self, image: FoundImage) -> Record | str:
         try:
-            view = self.show is not None or self.suggest_read
+            suggest_read = self.suggest_read and self.classifier.reads_numbers
+            view = self.show is not None or suggest_read
             prediction = self.classifier.classify(source_of(image), return_view=view)
-            if self.suggest_read and prediction.view is not None and prediction.view.has_neighbors:
+            if suggest_read and prediction.view is not None and prediction.view.has_neighbors:
                 self._look_for_number(image)
             if self.show is not None and prediction.view is not None:
                 from runtime import visualize

@@ -1,8 +1,8 @@
 """`Interface`: the input and the output of a model that other tools made.
 
-A model of this project takes (N, 28, 28, 1) from 0 (paper) to 1 (ink), and returns a softmax. Any
-other model has an `Interface` in its spec. `digit-edge export-spec` finds it, and
-`runtime.backends.codec` converts pixels and outputs by it.
+A model of this project takes its pixels divided by 255, of digits (N, 28, 28, 1) from 0 (paper) to
+1 (ink), and returns a softmax. Any other model has an `Interface` in its spec. `digit-edge
+export-spec` finds it, and `runtime.backends.codec` converts pixels and outputs by it.
 """
 
 import math

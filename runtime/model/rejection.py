@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime.preprocess.form import INK, MNIST_FORM, Form
+
 _SIDE_PX = 28  # width and height of MNIST's images
-_BLANK = bytes(_SIDE_PX * _SIDE_PX)  # the bytes of an image without ink
 
 # The model uses the rows 4 to 23 only, in which MNIST's format has its ink. Then a hidden layer of
 # 16 units has 16 × 20 × 28 = 8,960 weights for the pixels. From 9,216 weights on, OpenBLAS starts
@@ -28,8 +29,8 @@ GRID_SHAPE = (10, 14)  # rows and columns of the squares
 _USED_PIXELS = slice(TOP_ROW * _SIDE_PX, BOTTOM_ROW * _SIDE_PX)  # positions in a flattened image
 _USED_PIXEL_COUNT = (BOTTOM_ROW - TOP_ROW) * _SIDE_PX  # used pixels per image
 
-# An uncertain prediction is accepted only if test-time augmentation confirms it.
-CERTAIN_CONFIDENCE = 0.95  # a prediction with a lower confidence is uncertain
+# An uncertain prediction is repeated with test-time augmentation.
+CERTAIN_CONFIDENCE = 0.99  # a prediction with a lower confidence is uncertain
 CERTAIN_SCORE_MARGIN = 4.0  # a prediction whose score is less above the threshold is uncertain
 
 # Higher confidences c count as this one. Closer to 1, the small differences between engines would
@@ -112,18 +113,27 @@ class RejectionModel:
 class RejectionScorer:
     """Scores images with a rejection model and compares the scores with its threshold.
 
-    Without a rejection model, the score is the confidence. Blank images are always rejected.
+    Without a rejection model, the score is the confidence. Images without ink are always rejected;
+    a photograph of one color may be a class.
 
     Args:
         confidence_threshold: the threshold, 0 to 1, if there is no rejection model.
         model: the rejection model, or None.
+        form: the form of the pixels.
 
     Attributes:
         threshold: an image with a lower score is rejected.
     """
 
-    def __init__(self, confidence_threshold: float, model: RejectionModel | None) -> None:
+    def __init__(
+        self,
+        confidence_threshold: float,
+        model: RejectionModel | None,
+        form: Form = MNIST_FORM,
+    ) -> None:
         self._has_model = model is not None
+        self._has_ink = form.name == INK
+        self._blank = bytes(math.prod(form.shape))  # the bytes of an image without ink
         if model is None:
             self.threshold = confidence_threshold
             return
@@ -149,18 +159,19 @@ class RejectionScorer:
         """Return the rejection score of an image; a higher score means more like a digit.
 
         Args:
-            pixels: (28, 28, 1) uint8.
+            pixels: uint8 in the shape of the form, (28, 28, 1) for a rejection model.
             confidence: confidence of the prediction, 0 to 1.
 
         Returns:
-            A score to compare with `threshold`. Minus infinity if the image is blank: all pixels
-            have the same level. With a rejection model, minus infinity also if the confidence is 0
+            A score to compare with `threshold`. Minus infinity if there is no ink: all pixels have
+            the same level. With a rejection model, minus infinity also if the confidence is 0
             or NaN.
         """
         # Comparing bytes takes a fifth of the time of a comparison in NumPy.
-        data = pixels.tobytes()
-        if data == _BLANK or (data[0] and data == data[:1] * len(data)):
-            return -math.inf
+        if self._has_ink:
+            data = pixels.tobytes()
+            if data == self._blank or (data[0] and data == data[:1] * len(data)):
+                return -math.inf
         if not self._has_model:
             return confidence
         ink = pixels.ravel()[_USED_PIXELS].astype(_FLOAT)
@@ -176,7 +187,7 @@ class RejectionScorer:
         return self.score(pixels, confidence) >= self.threshold
 
     def is_uncertain(self, score: float, confidence: float) -> bool:
-        """Return whether test-time augmentation must confirm an accepted prediction.
+        """Return whether a prediction must be repeated with test-time augmentation.
 
         Args:
             score: the result of `score` for the image.
@@ -192,13 +203,15 @@ class RejectionScorer:
         Sums are computed in a different order, so a score may differ in its last bits.
 
         Args:
-            pixels: (N, 28, 28, 1) uint8.
+            pixels: uint8 (N, *shape of the form).
             confidences: (N,) confidences of the predictions, 0 to 1.
 
         Returns:
             (N,) bool; empty if N is 0.
         """
-        accepted: npt.NDArray[np.bool_] = pixels.min(axis=(1, 2, 3)) < pixels.max(axis=(1, 2, 3))
+        accepted: npt.NDArray[np.bool_] = np.ones(len(pixels), np.bool_)
+        if self._has_ink:
+            accepted = pixels.min(axis=(1, 2, 3)) < pixels.max(axis=(1, 2, 3))
         if not self._has_model:
             accepted &= confidences >= self.threshold
             return accepted

@@ -19,10 +19,12 @@ import numpy.typing as npt
 from runtime.errors import ArtifactError
 from runtime.model.interface import Interface
 from runtime.model.rejection import RejectionModel
+from runtime.preprocess.form import FORMS, INK, MAX_SIDE_PX, MNIST_FORM, PHOTO, Form
 
 SCHEMA_VERSION = 1  # version of the JSON format
 INTERFACE_SCHEMA = 2  # version of a spec with an interface or float16, which older programs reject
-MAX_SCHEMA_VERSION = INTERFACE_SCHEMA  # specs with a higher version are rejected
+FORM_SCHEMA = 3  # version of a spec with another form than 28x28 ink, which older programs reject
+MAX_SCHEMA_VERSION = FORM_SCHEMA  # specs with a higher version are rejected
 PRECISIONS = ("float32", "float16", "int8")
 # Exceptions of parsing a text that is not a spec; `from_json` converts them to ArtifactError.
 _MALFORMED = (
@@ -141,7 +143,10 @@ class ModelSpec:
         kind: `CLASSES` or `SEQUENCE`. The last label of a sequence model is CTC's blank.
         interface: input and output of a model that other tools made; None if they are those of the
             models of this project.
-        schema_version: version of the JSON format, at most `MAX_SCHEMA_VERSION`.
+        form: how images become the model's pixels, one of `runtime.preprocess.form.FORMS`. Specs
+            without this field take ink.
+        schema_version: version of the JSON format, at most `MAX_SCHEMA_VERSION`. `to_json` writes
+            at least the version that the form needs.
         digest: SHA-256 of the file in hex, set by `artifact.read`; empty before.
     """
 
@@ -160,6 +165,7 @@ class ModelSpec:
     rejection_model: RejectionModel | None = None
     kind: str = CLASSES
     interface: Interface | None = None
+    form: str = INK
     schema_version: int = SCHEMA_VERSION
     digest: str = field(default="", compare=False)
 
@@ -167,6 +173,12 @@ class ModelSpec:
     def fixed_shape(self) -> tuple[int, ...]:
         """The sizes of `input_shape` that are not free: all of them, except for lines."""
         return tuple(size for size in self.input_shape if size is not None)
+
+    @property
+    def pixel_form(self) -> Form:
+        """The form of the pixels of a model of kind `CLASSES`."""
+        height, width, channels = self.fixed_shape
+        return Form(self.form, (height, width, channels))
 
     def to_json(self) -> str:
         """Return the spec without the digest as a JSON object; golden pixels are base64."""
@@ -177,6 +189,10 @@ class ModelSpec:
             del record["kind"]
         if self.interface is None:
             del record["interface"]
+        if self.kind == CLASSES and self.pixel_form != MNIST_FORM:
+            record["schema_version"] = max(self.schema_version, FORM_SCHEMA)
+        else:
+            del record["form"]
         if self.golden is not None:
             record["golden"] = {
                 "pixels": base64.b64encode(self.golden.pixels.tobytes()).decode(),
@@ -260,6 +276,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
         else RejectionModel.from_record(rejection_model),
         kind=record.get("kind", CLASSES),
         interface=None if interface is None else Interface.from_record(interface),
+        form=record.get("form", INK),
         schema_version=int(record["schema_version"]),
         digest=digest,
     )
@@ -297,6 +314,8 @@ def check(spec: ModelSpec) -> None:
         raise ArtifactError(
             f"the input shape {spec.input_shape} is not that of a {spec.kind} model: {_EXPORT}"
         )
+    if spec.kind == CLASSES:
+        _check_form(spec)
     if spec.interface is not None:
         spec.interface.check()
     if spec.quantization is not None:
@@ -322,6 +341,25 @@ def check(spec: ModelSpec) -> None:
         raise ArtifactError(
             "the model's golden scores are not probabilities, so it does not end in a softmax: run "
             "digit-edge export-spec on the file again"
+        )
+
+
+def _check_form(spec: ModelSpec) -> None:
+    """Raise ArtifactError if the form is unknown, or the input shape is not one of the form."""
+    if spec.form not in FORMS:
+        raise ArtifactError(
+            f"the model's form {spec.form!r} is none of {', '.join(FORMS)}: upgrade digit-edge"
+        )
+    shape = spec.input_shape
+    channels = (1, 3) if spec.form == PHOTO else (1,)
+    if (
+        len(shape) != 3
+        or not all(1 <= (side or 0) <= MAX_SIDE_PX for side in shape[:2])
+        or shape[2] not in channels
+    ):
+        raise ArtifactError(
+            f"the input shape {shape} is not that of an image of the form {spec.form}: at most "
+            f"{MAX_SIDE_PX} pixels a side and {' or '.join(map(str, channels))} channels: {_EXPORT}"
         )
 
 

@@ -6,8 +6,7 @@
   component of the colors is used.
 - `segment` finds the digit's ink. `tight_crop` recognizes pictures without a margin. `background`
   subtracts the paper and uneven light. `ruled_lines` removes the lines of writing paper.
-  `connected_components` labels the pieces of ink. `segment_tiny` is a faster version for small
-  pictures.
+  `connected_components` labels the pieces of ink.
 - `mnist_format` scales the ink to 28 × 28 pixels, centered by mass.
 
 Images that are already in MNIST's format skip the last two steps.

@@ -1,10 +1,10 @@
 """Decode images of any kind to upright gray or RGB arrays, within limits of time and memory.
 
 `decode` and `CachedDecoder` return gray images, for `runtime.preprocess.pipeline` and
-`runtime.multi_digit`. `decode_color` returns RGB images for display, and `decode_parts` parts of an
-image for `runtime.numbers`. All accept paths, bytes, file objects, Pillow images and arrays, in
-several modes and bit depths. All undo the EXIF orientation and convert each error of Pillow to an
-ImageError with the file's name.
+`runtime.multi_digit`. `decode_color` returns RGB images, for display and for models of photographs,
+and `decode_parts` parts of an image for `runtime.numbers`. All accept paths, bytes, file objects,
+Pillow images and arrays, in several modes and bit depths. All undo the EXIF orientation and convert
+each error of Pillow to an ImageError with the file's name.
 """
 
 import io
@@ -280,17 +280,18 @@ class _Loaded:
         return (scale, in_color) == (wanted, color)
 
 
-def decode_color(image: ImageSource, *, longest: int) -> DecodedColor:
-    """Decode an image to RGB for display; transparent images are composited over white.
+def decode_color(image: ImageSource, *, longest: int, name: str | None = None) -> DecodedColor:
+    """Decode an image to RGB; transparent images are composited over white.
 
     Args:
         image: see `decode`.
         longest: largest length of the result's longer side, in pixels.
+        name: name of the image, for error messages; None uses the result of `describe`.
 
     Raises:
         ImageError: the image cannot be decoded, or exceeds a limit.
     """
-    name = describe(image)
+    name = describe(image, name)
     with _opened(image, name) as (picture, _):
         width, height = _load(picture, longest, True, name, picture is not image)
         shown = _rgb(picture, longest)

@@ -2,7 +2,8 @@
 
 `preprocess` decodes the image, segments the ink and scales the ink. `to_pixels` returns the pixels
 only. `runtime.Classifier`, training and the benchmarks all call these functions, so that a model is
-trained on the same pixels that it later classifies.
+trained on the same pixels that it later classifies. Models of another `Form` get their pixels here
+too: ink in another size, or photographs, which are only resized.
 """
 
 import os
@@ -14,9 +15,9 @@ from typing import Any, cast
 import numpy as np
 
 from runtime.errors import ImageError
-from runtime.preprocess import fast_png, segment_tiny
+from runtime.preprocess import fast_png
 from runtime.preprocess.decode import CachedDecoder, ImageSource, describe
-from runtime.preprocess.grayscale import Gray
+from runtime.preprocess.form import MNIST_FORM, PHOTO, Form
 from runtime.preprocess.mnist_format import (
     FORMAT_CHECK_WEIGHTS,
     MIN_PEAK_LEVEL,
@@ -24,12 +25,15 @@ from runtime.preprocess.mnist_format import (
     Pixels,
     has_mnist_sums,
     is_mnist_format,
+    tight_to_ink_format,
     tight_to_mnist_format,
 )
-from runtime.preprocess.segment import Box, Segment, segment_digit
+from runtime.preprocess.photo import photo_pixels
+from runtime.preprocess.segment import Box, segment_digit
 
 DARK_ON_LIGHT = "dark on light"  # ink darker than its background
 LIGHT_ON_DARK = "light on dark"  # ink lighter than its background
+NO_POLARITY = "none"  # of a photograph, whose ink is not segmented
 
 _SEARCH_SIDE_PX = 192  # a larger image is scaled down to this longer side to find the digit
 _MIN_DIGIT_PX = 28  # longer side; a smaller digit is segmented again in a larger copy
@@ -45,10 +49,12 @@ class PreprocessedImage:
     """The digit of an image in MNIST's format, and how it was found.
 
     Attributes:
-        pixels: uint8 (28, 28, 1); 0 is background; all 0 if the image is blank.
+        pixels: uint8 in the shape of the model's form, (28, 28, 1) in MNIST's format; 0 is
+            background; all 0 if the image is blank.
         box: left, top, right, bottom of the digit in pixels of the upright original, right and
-            bottom exclusive. The whole image if it is blank or already in MNIST's format.
-        polarity: `DARK_ON_LIGHT` or `LIGHT_ON_DARK`.
+            bottom exclusive. The whole image if it is blank, a photograph, or already in MNIST's
+            format.
+        polarity: `DARK_ON_LIGHT`, `LIGHT_ON_DARK` or, of a photograph, `NO_POLARITY`.
         method: how the digit was found:
 
             - "pixels": the image was an array of pixels and is returned unchanged.
@@ -56,6 +62,7 @@ class PreprocessedImage:
             - "luminance": ink and background differ in luminance.
             - "color": ink and background differ in color only.
             - "blank": there is no ink.
+            - "photo": the whole image was resized, as the model takes photographs.
         implausible: whether the ink does not have the shape of a digit. The ink is a filled shape,
             a part of a drawing or text, or has a separate piece in a hole. Also True for a pattern
             in which ink and background cannot be distinguished.
@@ -71,12 +78,13 @@ class PreprocessedImage:
     has_neighbors: bool = False
 
 
-def to_pixels(image: ImageSource, *, name: str | None = None) -> Pixels:
+def to_pixels(image: ImageSource, *, name: str | None = None, form: Form = MNIST_FORM) -> Pixels:
     """Convert an image to pixels in MNIST's format: uint8 (28, 28, 1), background 0, ink 255.
 
     Args:
         image: see `preprocess`.
         name: name of the image, for error messages; None uses the path, or a word like `<bytes>`.
+        form: the form of the pixels, if they are for a model of another form.
 
     Returns:
         All 0 if the image is blank. A uint8 array (28, 28) or (28, 28, 1) is returned unchanged.
@@ -84,15 +92,18 @@ def to_pixels(image: ImageSource, *, name: str | None = None) -> Pixels:
     Raises:
         ImageError: the image cannot be decoded.
     """
-    pixels = _given_pixels(image)
-    return preprocess(image, name=name).pixels if pixels is None else pixels
+    pixels = _given_pixels(image, form)
+    return preprocess(image, name=name, form=form).pixels if pixels is None else pixels
 
 
-def preprocess_batch(images: Sequence[ImageSource]) -> list[PreprocessedImage]:
+def preprocess_batch(
+    images: Sequence[ImageSource], form: Form = MNIST_FORM
+) -> list[PreprocessedImage]:
     """Preprocess each image; small PNG files in MNIST's format take half the time.
 
     Args:
         images: images as for `preprocess`.
+        form: the form of the pixels.
 
     Returns:
         One result per image, in the same order; an empty list if there are no images.
@@ -101,15 +112,16 @@ def preprocess_batch(images: Sequence[ImageSource]) -> list[PreprocessedImage]:
         ImageError: an image cannot be decoded.
     """
     count = len(images)
-    results = _plain_mnist(images) if count >= _MIN_BATCH_IMAGES else [None] * count
+    is_mnist = form == MNIST_FORM and count >= _MIN_BATCH_IMAGES
+    results = _plain_mnist(images) if is_mnist else [None] * count
     return [
-        preprocess(image) if result is None else result
+        preprocess(image, form=form) if result is None else result
         for image, result in zip(images, results, strict=True)
     ]
 
 
 def preprocess(
-    image: "ImageSource | CachedDecoder", *, name: str | None = None
+    image: "ImageSource | CachedDecoder", *, name: str | None = None, form: Form = MNIST_FORM
 ) -> PreprocessedImage:
     """Find the digit in an image and convert it to MNIST's format.
 
@@ -117,24 +129,32 @@ def preprocess(
         image: a path, bytes, a binary file object, a Pillow image, or an array. An array has the
             shape (height, width[, 1, 3 or 4]) and the dtype uint8, uint16, bool, or float with
             values from 0 to 1. A uint8 array of shape (28, 28) or (28, 28, 1) counts as pixels in
-            MNIST's format and is returned without a copy. A `CachedDecoder` is decoded.
+            MNIST's format and is returned without a copy. A `CachedDecoder` is decoded; it holds
+            no photograph.
         name: name of the image, for error messages; None uses the path, or a word like `<bytes>`.
+        form: the form of the pixels, if they are for a model of another form: ink of another size,
+            or a photograph. An array of the form's own shape is returned without a copy.
 
     Returns:
-        The digit; pixels of 0 if the image has no ink.
+        The digit; pixels of 0 if the image has no ink. Of a photograph, the whole image.
 
     Raises:
         ImageError: the image cannot be decoded.
     """
     if not isinstance(image, CachedDecoder):
-        pixels = _given_pixels(image)
+        pixels = _given_pixels(image, form)
         if pixels is not None:
-            return PreprocessedImage(pixels, (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
+            rows, columns = form.size
+            polarity = NO_POLARITY if form.name == PHOTO else LIGHT_ON_DARK
+            return PreprocessedImage(pixels, (0, 0, columns, rows), polarity, "pixels")
+        if form.name == PHOTO:
+            pixels, (width, height) = photo_pixels(image, form.shape, name)
+            return PreprocessedImage(pixels, (0, 0, width, height), NO_POLARITY, "photo")
         name = describe(image, name)
         image = CachedDecoder(buffer_stream(image, name), name)
     decoded = image.decode(longest=_SEARCH_SIDE_PX)
     gray, (width, height) = decoded.gray, decoded.size
-    if gray.shape == (28, 28):
+    if gray.shape == (28, 28) and form == MNIST_FORM:
         inverted = gray[0, 0] >= _HALF_LEVEL
         pixels = 255 - gray if inverted else gray
         if is_mnist_format(pixels):
@@ -145,22 +165,25 @@ def preprocess(
     for color in (False, True) if decoded.colored else (False,):
         if color:
             gray = image.decode(longest=_SEARCH_SIDE_PX, color=True).gray
-        segment = _segment(gray)
+        segment = segment_digit(gray)
         if segment is not None:
             break
     else:
-        blank = np.zeros(PIXELS_SHAPE, np.uint8)
+        blank = np.zeros(form.shape, np.uint8)
         return PreprocessedImage(blank, (0, 0, width, height), DARK_ON_LIGHT, "blank")
     box = scale_box(segment.box, width / gray.shape[1], height / gray.shape[0])
     side = max(segment.ink.shape)
-    if side < _MIN_DIGIT_PX and max(width, height) > _SEARCH_SIDE_PX:
-        longest = min(_SEARCH_SIDE_PX * _TARGET_DIGIT_PX // side, max(width, height))
+    factor = max(1.0, max(form.size) / max(MNIST_FORM.size))  # larger pixels need larger digits
+    if side < factor * _MIN_DIGIT_PX and max(width, height) > _SEARCH_SIDE_PX:
+        target = round(factor * _TARGET_DIGIT_PX)
+        longest = min(_SEARCH_SIDE_PX * target // side, max(width, height))
         gray = image.decode(longest=longest, color=color).gray
         x, y = gray.shape[1] / width, gray.shape[0] / height
         margin = max(box[2] - box[0], box[3] - box[1]) // 2
         left, top = max(int((box[0] - margin) * x), 0), max(int((box[1] - margin) * y), 0)
         closer = segment_digit(
-            gray[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1]
+            gray[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1],
+            is_part=True,
         )
         if closer is not None and closer.dark == segment.dark:
             # Ink outside the crop, which makes the digit implausible, is known to the first
@@ -174,8 +197,10 @@ def preprocess(
             box = scale_box((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
     polarity = DARK_ON_LIGHT if segment.dark else LIGHT_ON_DARK
     method = "color" if color else "luminance"
+    is_mnist = form == MNIST_FORM
+    ink = segment.ink
     return PreprocessedImage(
-        tight_to_mnist_format(segment.ink),
+        tight_to_mnist_format(ink) if is_mnist else tight_to_ink_format(ink, form.size),
         box,
         polarity,
         method,
@@ -184,50 +209,45 @@ def preprocess(
     )
 
 
-def _segment(gray: Gray) -> Segment | None:
-    """Segment the digit with `segment_tiny` if the picture is small, or else with `segment`."""
-    if max(gray.shape) <= segment_tiny.MAX_SIDE_PX:
-        segment = segment_tiny.segment_digit(gray)
-        if segment is not None:
-            return segment
-    return segment_digit(gray)
+def _given_pixels(image: ImageSource, form: Form) -> Pixels | None:
+    """Return an image that is already a uint8 array of the form's shape; otherwise None.
 
-
-def _given_pixels(image: ImageSource) -> Pixels | None:
-    """Return an image that is already a uint8 array (28, 28) or (28, 28, 1); otherwise None."""
+    The axis of a single channel may be missing.
+    """
     if (
         isinstance(image, np.ndarray)
         and image.dtype == np.uint8
-        and image.shape in ((28, 28), PIXELS_SHAPE)
+        and image.shape in form.array_shapes
     ):
-        return image.reshape(PIXELS_SHAPE)
+        return image.reshape(form.shape)
     return None
 
 
-def stack_pixels(images: Sequence[ImageSource]) -> Pixels | None:
-    """Stack images that are already pixels in MNIST's format to one array.
+def stack_pixels(images: Sequence[ImageSource], form: Form = MNIST_FORM) -> Pixels | None:
+    """Stack images that are already pixels of a form to one array.
 
     Args:
         images: images of any kind, see `preprocess`.
+        form: the form.
 
     Returns:
-        uint8 (N, 28, 28, 1); None unless all images are uint8 arrays of one shape, (28, 28) or
-        (28, 28, 1).
+        uint8 (N, 28, 28, 1) for MNIST's form; None unless all images are uint8 arrays of one shape,
+        (28, 28) or (28, 28, 1).
     """
     if set(map(type, images)) != {np.ndarray}:
         return None
     arrays = cast("Sequence[Pixels]", images)
-    if arrays[0].shape not in ((28, 28), PIXELS_SHAPE):
+    if arrays[0].shape not in form.array_shapes:
         return None
     # `len` checks the first axis; `concatenate` checks the other axes and the dtypes. A check in
     # Python of each array would take much longer.
     try:
-        if set(map(len, arrays)) != {28}:
+        if set(map(len, arrays)) != {form.shape[0]}:
             return None
         joined = np.concatenate(arrays, dtype=np.uint8, casting="no")
     except (TypeError, ValueError):
         return None
-    return joined.reshape(-1, *PIXELS_SHAPE)
+    return joined.reshape(-1, *form.shape)
 
 
 def scale_box(box: Box, x: float, y: float) -> Box:

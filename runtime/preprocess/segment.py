@@ -5,8 +5,6 @@ chooses the connected component that is most likely the digit, and the pieces cl
 component. `Segment.implausible` marks shapes that are probably not digits.
 
 `runtime.preprocess.pipeline` calls `segment_digit` for images that are not in MNIST's format yet.
-For small pictures, the pipeline tries `runtime.preprocess.segment_tiny` first, a faster version
-with the same constants.
 """
 
 from dataclasses import dataclass, replace
@@ -29,35 +27,39 @@ from runtime.preprocess.tight_crop import is_tight, is_window, possible_polariti
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
 
 # A pixel is ink if its contrast is above both of these limits.
-STROKE_LEVEL_SHARE = 0.3  # of the ink's mean contrast
-NOISE_LEVEL_SHARE = 0.75  # of the noise floor
+_STROKE_LEVEL_SHARE = 0.3  # of the ink's mean contrast
+_NOISE_LEVEL_SHARE = 0.75  # of the noise floor
 
-# Longer side. In a tight crop up to this size, a pixel beside ink is part of the soft edge of a
+# Longer side. In a picture up to this size, a pixel beside ink is part of the soft edge of a
 # stroke if its contrast is above the second limit only.
-MAX_SOFT_SIDE_PX = 31
+_MAX_SOFT_SIDE_PX = 31
 
 # The digit is the component with the highest score: the mass (sum of the contrast of the pixels)
 # times the factors that apply.
-CENTER_DECAY = 4  # factor exp(-4 d²); d: distance from the center, in widths and heights
-BORDER_FACTOR = 0.2  # factor if the component touches an edge of the picture
-CORNER_FACTOR = 0.1  # additional factor if the component is in a corner of the picture
+_CENTER_DECAY = 4  # factor exp(-4 d²); d: distance from the center, in widths and heights
+_BORDER_FACTOR = 0.2  # factor if the component touches an edge of the picture
+_CORNER_FACTOR = 0.1  # additional factor if the component is in a corner of the picture
 # Of the picture's area. A component whose box is smaller and touches two edges is in a corner.
-MAX_CORNER_SHARE = 0.25
+_MAX_CORNER_SHARE = 0.25
 
 # Components near the digit become pieces of the digit.
-MIN_PIECE_SHARE = 0.03  # of the digit's mass; lighter components are specks, which are left out
-MAX_PIECE_GAP_SHARE = 0.15  # of the longer side of the digit's box; more distant ones are left out
-MAX_JOIN_ROUNDS = 3  # each round enlarges the box, which brings further components near
+_MIN_PIECE_SHARE = 0.03  # of the digit's mass; lighter components are specks, which are left out
+_MAX_PIECE_GAP_SHARE = 0.15  # of the longer side of the digit's box; more distant ones are left out
+_MAX_JOIN_ROUNDS = 3  # each round enlarges the box, which brings further components near
+# Of the narrower box's width. Ink that touches one edge of the picture is a piece of the digit if
+# it is that much above or below the rest: the bar of a 5 at the upper edge.
+_MIN_STACKED_SHARE = 0.5
 
 # Of the greater height. Ink beside the digit is a neighbor if both share at least this height.
-MIN_NEIGHBOR_SHARE = 0.5
+_MIN_NEIGHBOR_SHARE = 0.5
 
-# Pixels, if the digit's longer side is 20 pixels. Thinner strokes are widened; MNIST has 2 to 4.
-MIN_STROKE_PX = 1.8
+# Pixels, if the digit's longer side is 20 pixels. Thinner strokes are widened. More would close the
+# narrow openings of digits in pencil; MNIST has 2 to 4.
+MIN_STROKE_PX = 1.3
 FORMAT_DIGIT_PX = 20  # longer side of a digit in MNIST's format
 # Width of the strokes as a share of the digit's longer side. With wider strokes, the digit is a
 # filled shape and implausible: a square has 0.64, a disc 0.5.
-MAX_STROKE_SHARE = 0.42
+_MAX_STROKE_SHARE = 0.42
 
 WINDOW_RIM_PARTS = 50  # a 50th of a window's longer side is its soft edge, which is cut off
 MIN_WINDOW_PX = 16  # shorter side of the inside of a window
@@ -94,11 +96,13 @@ class Segment:
     has_neighbors: bool = False
 
 
-def segment_digit(gray: Gray) -> Segment | None:
+def segment_digit(gray: Gray, *, is_part: bool = False) -> Segment | None:
     """Segment the digit in a gray picture.
 
     Args:
         gray: uint8 (height, width).
+        is_part: whether it is a part of a larger picture. Otherwise, if it is small, faint pixels
+            beside the ink are kept: they are the soft edges of strokes.
 
     Returns:
         The segment; None if the picture is blank, or if the only ink is too small or in a corner.
@@ -108,20 +112,20 @@ def segment_digit(gray: Gray) -> Segment | None:
         if foreground is None:
             continue
         level = foreground.ink_level
-        mask = foreground.contrast > np.float32(STROKE_LEVEL_SHARE * level)
+        mask = foreground.contrast > np.float32(_STROKE_LEVEL_SHARE * level)
         components = find_components(mask, foreground.contrast)
         if components is None or not is_tight(mask, components, foreground.noise_floor / level):
             continue
         chosen = _choose(mask, components, tight=True)
         if chosen is not None and not (chosen[2] or is_filled_shape(chosen[0])):
-            if max(gray.shape) <= MAX_SOFT_SIDE_PX:
-                chosen = _with_soft_edges(chosen, foreground)
+            if max(gray.shape) <= _MAX_SOFT_SIDE_PX:
+                chosen = _with_soft_edges(chosen, foreground.contrast, MIN_CONTRAST_LEVELS)
             return _cut_out(foreground, chosen)
     foreground = subtract_background(gray)
     if foreground is None:
         return None
-    stroke = STROKE_LEVEL_SHARE * foreground.ink_level
-    mask = foreground.contrast > max(stroke, NOISE_LEVEL_SHARE * foreground.noise_floor)
+    stroke = _STROKE_LEVEL_SHARE * foreground.ink_level
+    mask = foreground.contrast > max(stroke, _NOISE_LEVEL_SHARE * foreground.noise_floor)
     mask = remove_ruled_lines(remove_ruled_lines(mask).T).T
     components = find_components(mask, foreground.contrast)
     if components is None:
@@ -133,6 +137,8 @@ def segment_digit(gray: Gray) -> Segment | None:
         inside = _segment_window(gray, chosen[1], foreground.dark)
         if inside is not None:
             return inside
+    if max(gray.shape) <= _MAX_SOFT_SIDE_PX and not is_part:
+        chosen = _with_soft_edges(chosen, foreground.contrast, foreground.noise_floor)
     segment = _cut_out(foreground, chosen)
     return replace(segment, has_neighbors=_has_neighbors(components.boxes, segment.box))
 
@@ -146,7 +152,7 @@ def _has_neighbors(boxes: npt.NDArray[np.intp], box: Box) -> bool:
     """
     left, top, right, bottom = box
     beside = (boxes[:, 0] >= right) | (boxes[:, 2] <= left)
-    lowest = MIN_NEIGHBOR_SHARE * np.maximum(boxes[:, 3] - boxes[:, 1], bottom - top)
+    lowest = _MIN_NEIGHBOR_SHARE * np.maximum(boxes[:, 3] - boxes[:, 1], bottom - top)
     overlap = np.minimum(boxes[:, 3], bottom) - np.maximum(boxes[:, 1], top)
     return bool((beside & (overlap >= lowest)).any())
 
@@ -167,7 +173,7 @@ def _segment_window(gray: Gray, box: Box, dark: bool) -> Segment | None:
     left, top, right, bottom = left + rim, top + rim, right - rim, bottom - rim
     if min(right - left, bottom - top) < MIN_WINDOW_PX:
         return None
-    inside = segment_digit(gray[top:bottom, left:right])
+    inside = segment_digit(gray[top:bottom, left:right], is_part=True)
     if inside is None or inside.dark == dark or inside.implausible:
         return None
     x0, y0, x1, y1 = inside.box
@@ -175,12 +181,12 @@ def _segment_window(gray: Gray, box: Box, dark: bool) -> Segment | None:
 
 
 def _with_soft_edges(
-    chosen: tuple[Mask, Box, bool], foreground: Foreground
+    chosen: tuple[Mask, Box, bool], contrast: Plane, noise_floor: float
 ) -> tuple[Mask, Box, bool]:
     """Add the pixels beside the ink that are fainter; `chosen` is the result of `_choose`."""
     kept, (left, top, right, bottom), implausible = chosen
     beside = dilate(np.pad(kept, 1).astype(np.float32), 3) > 0
-    faint = foreground.contrast > NOISE_LEVEL_SHARE * MIN_CONTRAST_LEVELS
+    faint = contrast > np.float32(_NOISE_LEVEL_SHARE * noise_floor)
     return beside & faint[top:bottom, left:right], (left, top, right, bottom), implausible
 
 
@@ -209,7 +215,7 @@ def is_filled_shape(mask: Mask) -> bool:
     inner = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     outer = sum(np.count_nonzero(side) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
     width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * (inner + outer), 1)
-    return bool(width > MAX_STROKE_SHARE * max(mask.shape))
+    return bool(width > _MAX_STROKE_SHARE * max(mask.shape))
 
 
 def dilate_thin_strokes(ink: Plane) -> Plane:
@@ -280,7 +286,7 @@ def _choose(
         # A fast path for the most common case.
         left, top, right, bottom = bounds = tuple(boxes[0].tolist())
         rims = (left == 0) + (top == 0) + (right == width) + (bottom == height)
-        small = (right - left) * (bottom - top) < MAX_CORNER_SHARE * height * width
+        small = (right - left) * (bottom - top) < _MAX_CORNER_SHARE * height * width
         if components.area[0] < MIN_AREA_PX or (rims >= 2 and small and not tight):
             return None
         return mask[top:bottom, left:right], bounds, False
@@ -289,22 +295,24 @@ def _choose(
     border = border_count > 0
     center = (boxes[:, :2] + boxes[:, 2:]) / 2 / (width, height) - 0.5
     corner = (border_count >= 2) & (
-        np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) < MAX_CORNER_SHARE * height * width
+        np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) < _MAX_CORNER_SHARE * height * width
     )
-    score = mass * np.exp(-CENTER_DECAY * (center**2).sum(axis=1))
-    score *= np.where(border, BORDER_FACTOR, 1)
-    score[corner] *= CORNER_FACTOR
+    score = mass * np.exp(-_CENTER_DECAY * (center**2).sum(axis=1))
+    score *= np.where(border, _BORDER_FACTOR, 1)
+    score[corner] *= _CORNER_FACTOR
     main = int(score.argmax())
     if components.area[main] < MIN_AREA_PX or corner[main]:
         return None
     kept = np.zeros(mass.size, np.bool_)
     kept[main] = True
-    near = (mass > MIN_PIECE_SHARE * mass[main]) & (~border | border[main])
+    heavy = mass > _MIN_PIECE_SHARE * mass[main]
+    near = heavy & (~border | border[main])
+    cut_off = heavy & ~near & (border_count == 1)
     box = boxes[main]
-    for _ in range(MAX_JOIN_ROUNDS):
-        reach = MAX_PIECE_GAP_SHARE * max(box[2] - box[0], box[3] - box[1])
+    for _ in range(_MAX_JOIN_ROUNDS):
+        reach = _MAX_PIECE_GAP_SHARE * max(box[2] - box[0], box[3] - box[1])
         gap = np.maximum(boxes[:, :2] - box[2:], box[:2] - boxes[:, 2:]).max(axis=1)
-        joined = near & (gap <= reach) & ~kept
+        joined = (near | (cut_off & _is_stacked(boxes, box))) & (gap <= reach) & ~kept
         if not joined.any():
             break
         kept |= joined
@@ -313,13 +321,28 @@ def _choose(
     bounds = left, top, right, bottom
     clutter = float(mass[~kept & ~border & (mass > _MIN_CLUTTER_SHARE * mass[main])].sum())
     implausible = clutter > _MAX_CLUTTER_RATIO * float(mass[kept].sum())
-    pieces = np.flatnonzero(kept & (mass > MIN_PIECE_SHARE * mass[main]))
+    pieces = np.flatnonzero(kept & (mass > _MIN_PIECE_SHARE * mass[main]))
     if pieces.size > 1:
         outline = components.paint(np.arange(mass.size) == main, bounds)
         inside = [boxes[piece] - (left, top) * 2 for piece in pieces]
         inside = [box for box in inside if _surrounds(outline, box)]
         implausible |= bool(inside) and not (len(inside) == 1 and _is_zero_dot(outline, inside[0]))
     return components.paint(kept, bounds), bounds, implausible
+
+
+def _is_stacked(boxes: npt.NDArray[np.intp], box: npt.NDArray[np.intp]) -> Mask:
+    """Return which boxes overlap a box, or are above or below it; not those that surround it.
+
+    Args:
+        boxes: left, top, right, bottom of each component, (N, 4).
+        box: of the digit.
+    """
+    overlap = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
+    width = np.minimum(boxes[:, 2] - boxes[:, 0], box[2] - box[0])
+    surrounds = (boxes[:, :2] <= box[:2]).all(axis=1) & (boxes[:, 2:] >= box[2:]).all(axis=1)
+    overlaps = (overlap > 0).all(axis=1)
+    stacked: Mask = (overlaps | (overlap[:, 0] >= _MIN_STACKED_SHARE * width)) & ~surrounds
+    return stacked
 
 
 def _is_zero_dot(outline: Mask, box: npt.NDArray[np.intp]) -> bool:

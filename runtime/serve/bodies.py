@@ -17,7 +17,8 @@ Share: TypeAlias = Annotated[float, Keywords({"minimum": 0, "maximum": 1})]
 Milliseconds: TypeAlias = Annotated[float, Keywords({"minimum": 0})]
 Base64: TypeAlias = Annotated[str, Keywords({"contentEncoding": "base64"})]
 Precision: TypeAlias = Annotated[str, Keywords({"enum": ["float32", "float16", "int8"]})]
-Polarity: TypeAlias = Annotated[str, Keywords({"enum": ["dark on light", "light on dark"]})]
+Polarity: TypeAlias = Annotated[str, Keywords({"enum": ["dark on light", "light on dark", "none"]})]
+Form: TypeAlias = Annotated[str, Keywords({"enum": ["ink", "photo"]})]
 Box: TypeAlias = tuple[int, int, int, int]
 
 
@@ -49,6 +50,7 @@ class ModelDescription(Model):
     Attributes:
         labels: one per class, in the order of the scores.
         input_shape: height, width and channels of the model's input.
+        form: ink: the model takes the ink of one character; photo: it takes whole images.
         dataset: the data set that the model was trained on.
         test_accuracy: accuracy on the test set, 0 to 1; null if it was not measured.
         n_test: number of test images; null if the accuracy was not measured.
@@ -62,6 +64,7 @@ class ModelDescription(Model):
 
     labels: list[str]
     input_shape: list[int]
+    form: Form
     dataset: str
     test_accuracy: float | None
     n_test: int | None
@@ -105,11 +108,13 @@ class View:
     """The model's input and its place in the image.
 
     Attributes:
-        pixels: the model's input: 28 x 28 bytes, row by row, from 0 (background) to 255 (ink).
+        pixels: the model's input, row by row, one byte for each value of its input_shape: for
+            digits 28 x 28 bytes, from 0 (background) to 255 (ink).
         box: left, top, right, bottom of the digit in pixels of the upright image; right and bottom
             are exclusive.
-        polarity: whether the ink is darker or lighter than the background.
-        method: the method that separated the ink from the background, such as drawing or blank.
+        polarity: whether the ink is darker or lighter than the background; none for a photograph.
+        method: the method that separated the ink from the background, such as drawing or blank;
+            photo if the whole image was resized.
     """
 
     pixels: Base64

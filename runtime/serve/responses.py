@@ -19,8 +19,9 @@ from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.numbers.read_regions import NumberReader
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import decode, decode_color
-from runtime.preprocess.mnist_format import to_mnist_format
-from runtime.preprocess.pipeline import DARK_ON_LIGHT, PreprocessedImage, preprocess
+from runtime.preprocess.form import INK, MNIST_FORM, Form
+from runtime.preprocess.mnist_format import to_ink_format, to_mnist_format
+from runtime.preprocess.pipeline import DARK_ON_LIGHT, PreprocessedImage
 from runtime.serve import bodies
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
@@ -78,7 +79,7 @@ def classify(classifier: Classifier, image: bytes, drawing: bool) -> WorkerBody:
         ImageError: the image cannot be decoded.
     """
     start = time.perf_counter()
-    preprocessed = _preprocess_drawing(image) if drawing else preprocess(image)
+    preprocessed = _preprocess(classifier, image, drawing)
     preprocessing_end = time.perf_counter()
     prediction = (
         classifier.classify(preprocessed.pixels)
@@ -117,7 +118,7 @@ def feature_maps(classifier: Classifier, image: bytes, drawing: bool) -> WorkerB
         ImageError: the image cannot be decoded.
         HttpProblem: 501 if the network has no feature maps, or no engine that shows them.
     """
-    preprocessed = _preprocess_drawing(image) if drawing else preprocess(image)
+    preprocessed = _preprocess(classifier, image, drawing)
     try:
         blocks = classifier.feature_maps(preprocessed.pixels)
     except (ArtifactError, BackendUnavailable) as error:
@@ -138,7 +139,9 @@ def read(classifier: Classifier, image: bytes) -> WorkerBody:
 
     Raises:
         ImageError: the image cannot be decoded.
+        HttpProblem: 501 if the model cannot read numbers.
     """
+    _check_reads_numbers(classifier)
     start = time.perf_counter()
     recognition = classifier.read(image)
     seconds = time.perf_counter() - start
@@ -172,7 +175,9 @@ def numbers(
 
     Raises:
         ImageError: the image cannot be decoded, or a region is not inside it.
+        HttpProblem: 501 if the model cannot read numbers.
     """
+    _check_reads_numbers(classifier)
     start = time.perf_counter()
     readings = reader.read(classifier, image)
     with checking:
@@ -186,6 +191,14 @@ def numbers(
     )
     digits = [digit for reading in readings for digit in reading.recognition.digits]
     return WorkerBody(bodies.encode(body), [_counted(digit.prediction, None) for digit in digits])
+
+
+def _check_reads_numbers(classifier: Classifier) -> None:
+    """Raise HttpProblem if the model does not take 28×28 ink, into which numbers are split."""
+    if not classifier.reads_numbers:
+        raise HttpProblem(
+            501, f"this model takes {classifier.spec.pixel_form}: it reads no numbers"
+        )
 
 
 def to_png(image: bytes) -> WorkerBody:
@@ -221,6 +234,7 @@ def describe(
         **vars(_model_body(classifier)),
         labels=list(spec.labels),
         input_shape=list(spec.fixed_shape),
+        form=spec.form,
         dataset=spec.dataset.name,
         test_accuracy=None if spec.metrics is None else spec.metrics.test_accuracy,
         n_test=None if spec.metrics is None else spec.metrics.n_test,
@@ -243,8 +257,16 @@ def _model_body(classifier: Classifier) -> bodies.Model:
     )
 
 
-def _preprocess_drawing(image: bytes) -> PreprocessedImage:
-    """Convert a drawing, dark on white, to MNIST's format; the ink is the inverted gray value.
+def _preprocess(classifier: Classifier, image: bytes, drawing: bool) -> PreprocessedImage:
+    """Convert an image to the model's pixels; a model of photographs takes drawings as pictures."""
+    form = classifier.spec.pixel_form
+    if drawing and form.name == INK:
+        return _preprocess_drawing(image, form)
+    return classifier.preprocess(image)
+
+
+def _preprocess_drawing(image: bytes, form: Form) -> PreprocessedImage:
+    """Convert a drawing, dark on white, to the ink of a form; the ink is the inverted gray value.
 
     In contrast to `preprocess`, shadows, ruled lines and specks are not removed. The method of the
     result is "drawing", or "blank" if the drawing has no ink.
@@ -254,7 +276,7 @@ def _preprocess_drawing(image: bytes) -> PreprocessedImage:
     """
     decoded = decode(image, longest=_MAX_DRAWING_SIDE_PX)
     ink = 255 - decoded.gray
-    pixels = to_mnist_format(ink)
+    pixels = to_mnist_format(ink) if form == MNIST_FORM else to_ink_format(ink, form.size)
     rows, columns = ink.any(axis=1).nonzero()[0], ink.any(axis=0).nonzero()[0]
     width, height = decoded.size
     if not rows.size:

@@ -1,5 +1,6 @@
 """Drawings of the preprocessing; implausible shapes, the letter B and lookalikes are rejected."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from runtime.errors import EdgeError
 from runtime.lookalikes import has_straight_left_edge
 from runtime.model import artifact
 from runtime.model.default_model import find_model
+from runtime.model.rejection import CERTAIN_CONFIDENCE
 from runtime.preprocess.pipeline import DARK_ON_LIGHT, preprocess
 from runtime.tta import tta_variants
 
@@ -200,6 +202,23 @@ def test_confirmation_rejects_few_correct_digits() -> None:
     assert sum(lost) <= 8
 
 
+def test_uncertain_prediction_is_the_mean_over_varied_copies() -> None:
+    """Those of confident pictures, and of pixels, are the scores of the image itself."""
+    pages = [digit(number) for number in range(40)]
+    confidences = [CLASSIFIER.scores(preprocess(page).pixels[None]).max() for page in pages]
+    for place in (int(np.argmin(confidences)), int(np.argmax(confidences))):
+        pixels = preprocess(pages[place]).pixels
+        own = CLASSIFIER.scores(pixels[None])[0]
+        expected = CLASSIFIER.scores(tta_variants(pixels)).mean(axis=0)
+        prediction = CLASSIFIER.classify(pages[place])
+        uncertain = own.max() < CERTAIN_CONFIDENCE
+        assert np.allclose(prediction.scores, expected if uncertain else own)
+        assert prediction.confidence == prediction.scores.max()
+        assert prediction.label == str(prediction.scores.argmax())
+        assert np.array_equal(CLASSIFIER.classify(pixels).scores, own)
+    assert min(confidences) < CERTAIN_CONFIDENCE < max(confidences)
+
+
 def test_image_alone_and_in_a_batch_gets_the_same_decision() -> None:
     pages = [digit(number) for number in range(80)]
     together = [prediction.accepted for prediction in CLASSIFIER.classify_batch(pages)[:20]]
@@ -214,3 +233,15 @@ def test_first_variant_is_the_image_and_the_next_are_thicker_and_thinner() -> No
     assert variants.dtype == np.uint8
     assert np.corrcoef(variants[0].ravel(), pixels.ravel())[0, 1] > 0.95
     assert variants[2].sum() < variants[0].sum() < variants[1].sum()
+
+
+@pytest.mark.parametrize("flag", [0.2, 0.35, 0.5])
+@pytest.mark.parametrize("degrees", [45, 55, 65])
+def test_one_with_a_long_flag_is_read_as_1(degrees: int, flag: float) -> None:
+    """A continental 1; the flag is a share of its height, the angle from the horizontal."""
+    image = Image.new("L", (200, 260), PAPER_LEVEL)
+    angle = math.radians(degrees)
+    end = (120 - 200 * flag * math.cos(angle), 30 + 200 * flag * math.sin(angle))
+    ImageDraw.Draw(image).line((*end, 120, 30, 112, 230), fill=INK_LEVEL, width=10)
+    prediction = CLASSIFIER.classify(image)
+    assert (prediction.label, prediction.accepted) == ("1", True)

@@ -19,12 +19,15 @@ Stroke = list[tuple[float, float]]
 Random = np.random.Generator
 
 # Relative numbers of drawn digits. The forms of 1, 4 and 7 differ most between countries.
-_CLASS_WEIGHTS = np.array([1.0, 2.4, 1.0, 1.2, 1.8, 1.0, 1.0, 2.4, 1.0, 1.2])
+_CLASS_WEIGHTS = np.array([1.0, 2.4, 1.2, 1.2, 2.0, 1.2, 1.0, 2.8, 1.0, 1.2])
 _HEIGHT_PX = 72.0  # height of a digit before it is reduced to MNIST's form
 _MARGIN_PX = 26  # around the digit's points, for the pen's width and the blur
 _TICK_SHARE = 0.12  # of the strokes, which end with a short movement of the pen in any direction
 _STEPS = 7  # points that a spline is drawn with, between two of its points
 _MIN_INK_LEVEL = 17  # of 255; fainter gray, of a blur, is set to 0
+# Of the digit's height. Preprocessing widens thinner strokes (MIN_STROKE_PX of
+# `runtime.preprocess.segment`); a part of the digits is thinner, for arrays that skip it.
+_PEN_SHARE = (0.055, 0.18)
 
 
 def draw_digits(n: int, seed: int) -> Split:
@@ -66,12 +69,12 @@ def _render(strokes: list[Stroke], random: Random) -> npt.NDArray[np.uint8]:
     """Distort strokes, draw them, and convert them to MNIST's form."""
     jitter = random.uniform(0.0, 0.03)
     stretch = np.exp(random.normal(0.0, 0.18))
-    slant = random.normal(0.15, 0.22)
+    slant = random.normal(0.2, 0.22)
     angle = random.normal(0.0, 0.08)
     cos, sin = np.cos(angle), np.sin(angle)
     matrix = np.array([[cos, -sin], [sin, cos]]) @ np.array([[stretch, -slant], [0.0, 1.0]])
     # A fine pen on a large digit, or a felt pen on a small one.
-    pen = np.exp(random.uniform(np.log(0.035), np.log(0.19))) * _HEIGHT_PX
+    pen = np.exp(random.uniform(*np.log(_PEN_SHARE))) * _HEIGHT_PX
     curves = []
     for stroke in strokes:
         points = np.array(stroke)
@@ -126,10 +129,19 @@ def _arc(
 
 
 def _zero(random: Random) -> list[Stroke]:
-    """Draw a 0: closed, open or overlapping at the top, sometimes crossed."""
+    """Draw a 0: closed, open or overlapping at the top, sometimes crossed or with a tail."""
     width, start = random.uniform(0.45, 0.95), random.uniform(-130, -50)
     turn = random.choice([-1, 1]) * random.uniform(335, 400)
     strokes = [_arc(0.5, 0.5, width, 1.0, start, start + turn, 13)]
+    if random.random() < 0.15:  # the pen comes in from above, or goes on into the ring
+        x, y = strokes[0][-1]
+        inner = random.uniform(0.05, 0.35)
+        strokes[0].append((x + random.uniform(-0.2, 0.2), y + inner))
+        strokes[0].append((x + random.uniform(-0.3, 0.3), y + inner + random.uniform(0.0, 0.15)))
+    elif random.random() < 0.1:
+        x, y = strokes[0][0]
+        rise = random.uniform(0.0, 0.15)
+        strokes[0].insert(0, (x + random.choice([-1, 1]) * random.uniform(0.1, 0.3), y - rise))
     if random.random() < 0.12:
         x, y = width * random.uniform(0.3, 0.6), random.uniform(0.3, 0.6)
         strokes.append([(0.5 - x, 0.5 + y), (0.5 + x, 0.5 - y)])
@@ -145,26 +157,36 @@ def _one(random: Random) -> list[Stroke]:
         return [stem]
     strokes = [stem]
     if plain < 0.95:
-        length = random.uniform(0.08, 0.62)
+        length = random.uniform(0.12, 0.68)
         # From the horizontal. A long flag that is nearly horizontal makes a 7.
-        angle = np.radians(random.uniform(22 + 22 * min(length / 0.5, 1.0), 72))
+        angle = np.radians(random.uniform(22 + 18 * min(length / 0.5, 1.0), 76))
         x, y = -length * np.cos(angle), length * np.sin(angle)
-        sag = random.normal(0.03, 0.05) * length
+        sag = random.normal(0.03, 0.08) * length
         middle = (x / 2 + sag, y / 2 + sag)
         joint = random.random()
-        if joint < 0.7:  # up and down without lifting the pen
+        if joint < 0.6:  # up and down without lifting the pen
             strokes = [[(x, y), middle, (0.0, 0.0), *stem]]
-        elif joint < 0.85:  # a rounded turn
-            strokes = [[(x, y), middle, (-0.02, 0.02), (0.02, 0.04), *stem[1:]]]
+        elif joint < 0.8:  # a rounded turn
+            turn = random.uniform(0.01, 0.06)
+            strokes = [[(x, y), middle, (-turn, turn), (0.02, 2 * turn), *stem[1:]]]
+        elif joint < 0.87:  # the flag begins at the stem and leaves a narrow loop
+            low = random.uniform(0.25, 0.55)
+            out = -random.uniform(0.08, 0.25)
+            strokes = [[(random.uniform(-0.04, 0.02), low), (out, 0.6 * low), (0.0, 0.0), *stem]]
+            strokes[0].insert(3, (0.0, 0.0))
         else:  # two strokes that do not quite meet
             gap = random.normal(0.0, 0.04, 2)
             strokes.append([(x, y), middle, (float(gap[0]), float(gap[1]))])
     if random.random() < 0.45 or plain >= 0.95:
-        left, right = random.uniform(0.08, 0.42, 2)
-        tilt = random.normal(0.0, 0.03)
+        left, right = random.uniform(0.08, 0.55, 2)
+        tilt = random.normal(0.02, 0.06)
         foot = stem[-1][0]
-        y = 1.0 - max(random.normal(0.0, 0.05), -0.02)  # the base may cross the stem
-        strokes.append([(foot - left, y + tilt), (foot, y), (foot + right, y - tilt)])
+        y = 1.0 - max(random.normal(0.02, 0.07), -0.02)  # the base may cross the stem
+        base: Stroke = [(foot - left, y + tilt), (foot, y), (foot + right, y - tilt)]
+        if random.random() < 0.12:  # in one stroke: down, to the left, and back to the right
+            strokes[0] += [(foot - left, y + tilt), (foot - left, y + tilt), base[2]]
+        else:
+            strokes.append(base)
     return strokes
 
 
@@ -173,22 +195,35 @@ def _two(random: Random) -> list[Stroke]:
     width, neck = random.uniform(0.5, 0.8), random.uniform(0.2, 0.45)
     hook = random.uniform(0.1, 0.35)
     top: Stroke = [(0.0, hook), (0.12 * width, 0.06), (0.5 * width, 0.0), (0.95 * width, 0.1)]
-    if random.random() < 0.2:  # a flat top, like a Z
+    start = random.random()
+    if start < 0.2:  # a flat top, like a Z
         top = [(0.0, random.uniform(0.0, 0.08)), (0.6 * width, 0.0), (width, 0.04)]
+    elif start < 0.4:  # begins with a loop or a curl
+        size = random.uniform(0.1, 0.3)
+        top = [
+            (random.uniform(0.15, 0.5) * width, random.uniform(0.5, 1.1) * size),
+            (0.15 * width, size + random.uniform(0.0, 0.1)),
+            (0.0, 0.6 * size),
+            (0.2 * width, 0.06),
+            (0.55 * width, 0.0),
+            (0.95 * width, 0.1),
+        ]
     down: Stroke = [(width, neck), (0.6 * width, 0.62), (0.05 * width, 0.98)]
     rise = random.uniform(-0.08, 0.08)
     base = random.random()
     if base < 0.4:
-        end: Stroke = [(0.05 * width, 0.98), (0.5 * width, 0.97), (1.05 * width, 0.98 - rise)]
+        tail = random.uniform(0.9, 1.7) * width
+        end: Stroke = [(0.05 * width, 0.98), (0.5 * tail, 0.97), (tail, 0.98 - rise)]
         return [[*top, *down, *end]]
     if base < 0.65:  # a loop
-        size = random.uniform(0.12, 0.25)
+        size = random.uniform(0.12, 0.36)
+        tail = random.uniform(1.0, 1.6) * width
         loop: Stroke = [
             (-0.02, 1.0 - size / 2),
             (0.15 * width, 1.0 - size),
             (0.4 * width, 0.95),
-            (0.75 * width, 1.0),
-            (1.15 * width, 0.9 - rise),
+            (0.7 * tail, 1.0),
+            (tail, 0.9 - rise),
         ]
         return [[*top, (width, neck), (0.6 * width, 0.68), (0.12 * width, 1.0), *loop]]
     wave: Stroke = [
@@ -210,15 +245,15 @@ def _three(random: Random) -> list[Stroke]:
         (0.35 * width, 1.0),
         (0.0, 1.0 - random.uniform(0.02, 0.25)),
     ]
-    if random.random() < 0.2:  # the lower bow is a short stroke
+    if random.random() < 0.25:  # the lower bow is a short stroke
         lower[1:] = [(0.8 * width, 0.85), (random.uniform(0.2, 0.5) * width, 1.0)]
     form = random.random()
     if form < 0.3:  # a flat top
         tilt = random.uniform(-0.05, 0.05)
         top: Stroke = [(0.05, tilt), (width, 0.0), (width, 0.0), (inner, waist)]
         return [[*top, (inner, waist), *lower]]
-    if form < 0.55:  # the upper bow returns to its beginning
-        size = random.uniform(0.1, 0.42)
+    if form < 0.62:  # the upper bow returns to its beginning
+        size = random.uniform(0.1, 0.46)
         upper: Stroke = [
             *([(0.45 * width, 0.8 * size)] if random.random() < 0.4 else []),
             (0.25 * width, size + random.uniform(0.0, 0.12)),
@@ -257,7 +292,10 @@ def _four(random: Random) -> list[Stroke]:
             [(stem, random.uniform(0.0, 0.1)), (stem + lean, 1.0)],
         ]
     left = random.uniform(-0.05, 0.3)  # x of the left stroke's top
-    if form < 0.65:  # open: an angle and a stem
+    if random.random() < 0.2:  # leans towards the stem and leaves a narrow opening
+        left = stem * random.uniform(0.35, 0.8)
+        top = random.uniform(-0.05, 0.15)
+    if form < 0.6:  # open: an angle and a stem
         corner: Stroke = [(0.0, bar), (0.0, bar)]
         if random.random() < 0.35:  # a round corner
             corner = [(-0.01, 0.75 * bar), (0.06, bar)]
@@ -265,7 +303,7 @@ def _four(random: Random) -> list[Stroke]:
             [(left, 0.0), *corner, (stem + beyond, bar + random.normal(0.0, 0.06))],
             [(stem, top), (stem + lean, 1.0)],
         ]
-    if form < 0.78:  # one stroke: a cup, up to the stem's top, and down
+    if form < 0.76:  # one stroke: a cup, up to the stem's top, and down
         return [
             [
                 (left, 0.02),
@@ -277,7 +315,7 @@ def _four(random: Random) -> list[Stroke]:
                 (stem + lean, 1.0),
             ]
         ]
-    if form < 0.84:  # a narrow cup, crossed or touched by the stem
+    if form < 0.86:  # a narrow cup, crossed or touched by the stem
         x = width * random.uniform(0.3, 0.6)
         edge = random.uniform(0.0, 0.15)
         return [
@@ -307,7 +345,7 @@ def _four(random: Random) -> list[Stroke]:
 
 def _five(random: Random) -> list[Stroke]:
     """Draw a 5: with a joined, a loose or an angled bar."""
-    width, neck = random.uniform(0.4, 0.75), random.uniform(0.25, 0.5)
+    width, neck = random.uniform(0.4, 0.75), random.uniform(0.2, 0.5)
     bow: Stroke = [
         (0.35 * width, neck - 0.07),
         (0.8 * width, neck + 0.04),
@@ -316,8 +354,8 @@ def _five(random: Random) -> list[Stroke]:
         (0.35 * width, 1.0),
         (-0.05, 1.0 - random.uniform(0.02, 0.2)),
     ]
-    if random.random() < 0.2:  # the bow nearly closes
-        bow[-1] = (random.uniform(-0.05, 0.1), 1.0 - random.uniform(0.05, 0.3))
+    if random.random() < 0.25:  # the bow nearly closes
+        bow[-1] = (random.uniform(-0.1, 0.1), 1.0 - random.uniform(0.05, 0.38))
     down: Stroke = [(random.uniform(0.0, 0.15), 0.0), (0.0, neck), (0.0, neck)]
     if random.random() < 0.2:  # without a corner, like an S
         down = [down[0], (0.0, neck - 0.1)]
@@ -328,8 +366,8 @@ def _five(random: Random) -> list[Stroke]:
     if form < 0.45:
         return [[*bar, bar[-1], *down[1:], *bow]]
     if form < 0.85:  # a bar that touches the stroke, or not
-        gap = random.uniform(-0.05, 0.12)
-        lift = random.uniform(-0.08, 0.05)
+        gap = random.uniform(-0.1, 0.2)
+        lift = random.uniform(-0.12, 0.06)
         return [[*down, *bow], [(down[0][0] + gap, lift), (x + gap, lift - rise)]]
     return [[(x, -rise), (0.5 * x, 0.02 - rise / 2), (0.08, 0.06), (0.0, neck), (0.0, neck), *bow]]
 
@@ -344,9 +382,9 @@ def _six(random: Random) -> list[Stroke]:
         (0.5 * reach, 0.12 + 0.1 * random.random()),
     ]
     if random.random() < 0.4:  # a hook
-        depth = random.uniform(0.05, 0.35)
+        depth = random.uniform(0.05, 0.42)
         start = [
-            (reach + 0.02, depth),
+            (reach * random.uniform(0.75, 1.1), depth),
             (0.8 * reach, 0.02),
             (0.45 * reach, 0.03),
             (0.1 * reach, 0.25),
@@ -361,9 +399,9 @@ def _seven(random: Random) -> list[Stroke]:
     width = random.uniform(0.4, 0.85)
     tilt = random.normal(0.0, 0.05)
     form = random.random()
-    if form < 0.36:
+    if form < 0.28:
         top: Stroke = [(0.0, tilt), (width, -tilt)]
-    elif form < 0.68:  # a wave; its right end may be the highest point of the digit
+    elif form < 0.58:  # a wave; its right end may be the highest point of the digit
         depth = random.uniform(0.03, 0.32)
         rise = random.uniform(0.0, 0.25)
         start = random.uniform(0.3, 1.5) * depth
@@ -375,16 +413,18 @@ def _seven(random: Random) -> list[Stroke]:
         ]
         if random.random() < 0.3:  # begins with a sharp turn
             top.insert(1, top[1])
-    elif form < 0.82:  # a deep wave with sharp turns, like an n or a y
-        valley = random.uniform(0.2, 0.38)
+    elif form < 0.82:  # a deep wave with sharp or round turns, like an n or a y
+        valley = random.uniform(0.18, 0.42)
         top = [
-            (random.uniform(-0.08, 0.06), valley + random.uniform(-0.1, 0.1)),
-            (random.uniform(0.05, 0.25) * width, random.uniform(-0.02, 0.08)),
-            (random.uniform(0.35, 0.6) * width, valley),
-            (width, -random.uniform(0.0, 0.12)),
+            (random.uniform(-0.15, 0.06), valley + random.uniform(-0.12, 0.12)),
+            (random.uniform(0.05, 0.3) * width, random.uniform(-0.02, 0.1)),
+            (random.uniform(0.3, 0.65) * width, valley),
+            (width, -random.uniform(0.0, 0.15)),
         ]
         if random.random() < 0.6:
             top.insert(1, top[1])
+        if random.random() < 0.2:  # without the stroke up to the wave
+            del top[0]
     elif form < 0.92:  # begins with a short stroke down
         drop = random.uniform(0.06, 0.25)
         top = [(random.uniform(-0.05, 0.05), drop), (0.0, 0.02), (0.0, 0.02), (width, -tilt)]
@@ -404,16 +444,18 @@ def _seven(random: Random) -> list[Stroke]:
     corner = [top[-1]] if form < 0.92 else []
     strokes = [[*top, *corner, middle, (foot, 1.0)]]
     tail = random.random()
-    if tail < 0.15:  # a foot that turns to the right
-        strokes[0].append((foot + random.uniform(0.05, 0.25), 0.97))
-    elif tail < 0.3:  # or to the left
+    wavy = 0.28 <= form < 0.82
+    if tail < (0.24 if wavy else 0.15):  # a foot that turns to the right
+        strokes[0][-1] = (foot, random.uniform(0.9, 1.0))
+        strokes[0].append((foot + random.uniform(0.05, 0.4), random.uniform(0.93, 1.0)))
+    elif tail < 0.35:  # or to the left
         strokes[0][-1:] = [(foot + 0.03, 0.9), (foot - random.uniform(0.1, 0.4), 0.98)]
-    barred = random.random() < (0.72 if form < 0.36 else 0.88)
+    barred = random.random() < (0.9 if wavy else 0.75)
     if barred:
-        y = random.uniform(0.35, 0.75)
+        y = random.uniform(0.38, 0.75)
         x = width + (foot - width) * y + bend * (1 - abs(2 * y - 1))
-        left, right = random.uniform(0.1, 0.38, 2)
-        slope = random.normal(0.0, 0.06)
+        left, right = random.uniform(0.1, 0.42, 2)
+        slope = random.normal(0.02, 0.07)
         strokes.append([(x - left, y + slope), (x, y), (x + right, y - slope)])
     return strokes
 

@@ -13,11 +13,15 @@ import numpy as np
 from PIL import Image
 
 from runtime.errors import DatasetError, printable
-from runtime.preprocess.mnist_format import to_mnist_format
-from train.data import download, idx_npz
+from runtime.preprocess.form import INK, MNIST_FORM, Form
+from runtime.preprocess.mnist_format import Pixels, to_ink_format, to_mnist_format
+from runtime.preprocess.pipeline import to_pixels
+from train.data import download
+from train.data.convert import convert
+from train.data.formats import find
 from train.data.mnist import MNIST
 from train.data.splits import DataSet, Split, digest, stratified_split
-from train.data.validate import drop_duplicates
+from train.data.validate import assemble, drop_duplicates
 
 __all__ = ["DataSet", "Split", "cache_folder", "load", "sklearn_digits", "stratified_split"]
 
@@ -32,7 +36,9 @@ _ENLARGEMENT = 8  # factor by which these digits are enlarged before the convers
 _MIN_INK = 1.6  # of 16; fainter gray in an enlarged digit is set to 0, the background
 
 
-def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> DataSet:
+def load(
+    source: str | os.PathLike[str] | None = None, as_is: bool = False, form: Form = MNIST_FORM
+) -> DataSet:
     """Load a data set from a path, or a default data set.
 
     The first of these is used: `source`, $DIGIT_EDGE_DATA, MNIST in the user's cache, MNIST from
@@ -44,9 +50,11 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
             or "embedded" for scikit-learn's digits. None selects the next in the list above.
         as_is: use the images unchanged, because they are in MNIST's form already. Otherwise the
             runtime's preprocessing converts the images.
+        form: the form of the pixels, `spec.pixel_form` of the model that they are for. Only
+            28×28 ink has default data sets.
 
     Returns:
-        Training and test images, uint8 (N, 28, 28, 1), with their labels.
+        Training and test images, uint8 (N, *form.shape), with their labels.
 
     Raises:
         DatasetError: `source` or $DIGIT_EDGE_DATA is missing, damaged, or unsuitable for training;
@@ -55,13 +63,15 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
     if source is None:
         source = os.environ.get(DATA_VARIABLE) or None
     if source == EMBEDDED:
-        return sklearn_digits()
+        return sklearn_digits(form)
     if source is not None:
-        return idx_npz.read(Path(source), as_is, TEST_SHARE)
+        return read(Path(source), as_is, form)
+    if form != MNIST_FORM:
+        raise DatasetError(f"images of {form} have no default data set: pass one with --data")
     folder = cache_folder()
     try:
         if any(folder.glob("*-ubyte*")):
-            cached = idx_npz.read(folder, as_is, TEST_SHARE)
+            cached = read(folder, as_is)
             if cached.name == MNIST:
                 return cached
             print(
@@ -71,7 +81,7 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
         print(f"{printable(str(error))}; downloading it again", file=sys.stderr)
     try:
         download.download(folder)
-        return idx_npz.read(folder, as_is, TEST_SHARE)
+        return read(folder, as_is)
     except DatasetError as error:
         print(
             f"MNIST cannot be downloaded: {printable(str(error))}\n"
@@ -79,6 +89,18 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
             file=sys.stderr,
         )
         return sklearn_digits()
+
+
+def read(path: Path, as_is: bool, form: Form = MNIST_FORM) -> DataSet:
+    """Read the data set at `path`, convert its images and check it.
+
+    Raises:
+        DatasetError: the data set is missing, damaged, or unsuitable for training.
+    """
+    raw = find.read(path)
+    train = convert(raw.train, as_is, form)
+    test = None if raw.test is None else convert(raw.test, as_is, form)
+    return assemble(raw.name, train, test, raw.labels, TEST_SHARE)
 
 
 def folder_of(source: str | os.PathLike[str] | None) -> Path:
@@ -99,30 +121,46 @@ def cache_folder() -> Path:
     return Path(base) / "digit-edge"
 
 
-@lru_cache(maxsize=1)
-def sklearn_digits() -> DataSet:
-    """Load scikit-learn's 1,797 digits (UCI optdigits, 8 × 8 pixels) in MNIST's form.
+def sklearn_digits(form: Form = MNIST_FORM) -> DataSet:
+    """Load scikit-learn's 1,797 digits (UCI optdigits, 8 × 8 pixels) in a form, by default MNIST's.
 
     Duplicates are removed first. Then a fifth of each class, always the same images, become test
     images.
 
+    Args:
+        form: the form of the pixels. Photographs are white digits on black.
+
     Returns:
-        The data set "embedded digits", with images uint8 (N, 28, 28, 1).
+        The data set "embedded digits", with images uint8 (N, *form.shape).
 
     Raises:
         DatasetError: scikit-learn is not installed.
     """
+    return _sklearn_digits(form)
+
+
+@lru_cache(maxsize=2)
+def _sklearn_digits(form: Form) -> DataSet:
     # The file of `sklearn.datasets.load_digits`. Importing scikit-learn takes 1.3 seconds.
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
         raise DatasetError('the embedded digits need scikit-learn: pip install "digit-edge[train]"')
     rows = np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", delimiter=",")
     images, labels = rows[:, :-1].reshape(-1, _DIGIT_SIDE_PX, _DIGIT_SIDE_PX), rows[:, -1]
-    pixels = np.stack([to_mnist_format(_enlarge(image)) for image in images])
+    pixels = np.stack([_digit_pixels(_enlarge(image), form) for image in images])
     undivided = Split(pixels, labels.astype(np.int64))
     train, test = stratified_split(drop_duplicates(undivided), TEST_SHARE, seed=0)
     names = tuple(str(n) for n in range(10))
     return DataSet("embedded digits", digest(names, train, test), names, train, test)
+
+
+def _digit_pixels(ink: np.ndarray, form: Form) -> Pixels:
+    """Return ink from 0 to about 16 as the pixels of a form."""
+    if form == MNIST_FORM:
+        return to_mnist_format(ink)
+    if form.name == INK:
+        return to_ink_format(ink, form.size)
+    return to_pixels(np.clip(ink * (255 / 16), 0, 255).astype(np.uint8), form=form)
 
 
 def _enlarge(image: np.ndarray) -> np.ndarray:

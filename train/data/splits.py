@@ -22,7 +22,7 @@ class Split:
     """Images with their classes.
 
     Attributes:
-        pixels: uint8 (N, 28, 28, 1), 0 background, 255 ink.
+        pixels: uint8 (N, 28, 28, 1), 0 background, 255 ink; or in another form of a network.
         labels: class indices, int64 (N,).
     """
 

@@ -1,8 +1,8 @@
 """Validates labeled images after they were read, and assembles them into a `DataSet`.
 
-The readers `train.data.idx_npz` and `train.data.image_folder` call `assemble`, which checks the
-number and names of the classes and the number of images per class. It removes duplicates from a
-data set that is not divided into training and test images.
+`train.data.load` calls `assemble`, which checks the number and names of the classes and the number
+of images per class. It removes duplicates from a data set that is not divided into training and
+test images.
 """
 
 import math
@@ -10,7 +10,6 @@ import math
 import numpy as np
 
 from runtime.errors import DatasetError, plural
-from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from train.data.mnist import MNIST, is_mnist
 from train.data.splits import MIN_PER_CLASS, DataSet, Split, digest, stratified_split
 
@@ -71,6 +70,6 @@ def assemble(
 
 def drop_duplicates(split: Split) -> Split:
     """Return a split without duplicates; of equal images, only the first stays."""
-    flat = split.pixels.reshape(len(split), math.prod(PIXELS_SHAPE))
+    flat = split.pixels.reshape(len(split), math.prod(split.pixels.shape[1:]))
     _, first = np.unique(flat, axis=0, return_index=True)
     return split.take(np.sort(first))

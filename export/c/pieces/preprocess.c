@@ -9,7 +9,7 @@
 #define MIN_CONTRAST 10.0 /* gray levels; weaker contrast is noise */
 #define NOISE_FACTOR 4.0  /* contrast below this multiple of the background's noise is noise */
 #define STROKE_LEVEL 0.3 /* share of the ink's level; stronger contrast is ink */
-#define THIN_STROKE 1.8  /* pixels; thinner strokes of a 20-pixel digit are widened */
+#define THIN_STROKE 1.3  /* pixels; thinner strokes of a 20-pixel digit are widened */
 
 /* The digit in a frame. */
 struct ink {
@@ -950,6 +950,18 @@ static int gap(const struct digits_component *one, const struct ink *other)
     return larger(across, down);
 }
 
+/* Return whether a component overlaps a box, or is above or below it; not if it surrounds the box. */
+static bool is_stacked(const struct digits_component *one, const struct ink *box)
+{
+    const int across = smaller(one->right, box->right) - larger(one->left, box->left);
+    const int down = smaller(one->bottom, box->bottom) - larger(one->top, box->top);
+    const int width = smaller(one->right - one->left, box->right - box->left);
+    const bool surrounds = one->left <= box->left && one->top <= box->top
+                           && one->right >= box->right && one->bottom >= box->bottom;
+
+    return !surrounds && ((across > 0 && down > 0) || across >= 0.5 * width);
+}
+
 /* Choose the main component of the digit and components close to it. Set the bounding box of all
  * chosen components. Return false if no component qualifies. */
 static bool choose(digits_preprocess_workspace *workspace, int count, int width, int height,
@@ -992,10 +1004,11 @@ static bool choose(digits_preprocess_workspace *workspace, int count, int width,
             0.15 * larger(before.right - before.left, before.bottom - before.top);
 
         for (n = 0; n < count; n++) {
+            const int sides = borders(&all[n], width, height);
             /* A smaller mass is noise. */
             const bool near = all[n].mass > 0.03 * chosen->mass
-                              && (ink->tight || borders(&all[n], width, height) == 0
-                                  || borders(chosen, width, height) > 0);
+                              && (ink->tight || sides == 0 || borders(chosen, width, height) > 0
+                                  || (sides == 1 && is_stacked(&all[n], &before)));
 
             if (near && gap(&all[n], &before) <= reach) {
                 all[n].kept = true;

@@ -12,7 +12,7 @@ import { number, setOwnClasses, text } from "./texts.js";
 const $ = (id) => document.getElementById(id);
 const ANNOUNCE_DELAY_MS = 600; // a screen reader hears an answer that does not change for this long
 const MAX_LIST_LABELS = 12; // of more labels, the hint and the scores show this many
-const PIXELS_SIDE = 28; // of the model's input
+const MNIST_SHAPE = [28, 28, 1]; // height, width and channels of the input of a model of digits
 const MAX_ANSWER_REM = 9; // font size of the answer; long or multi-line answers are smaller
 
 let engine = null;
@@ -94,9 +94,24 @@ function showModel() {
   const isLong = labels.length > MAX_LIST_LABELS;
   const counts = { shown: MAX_LIST_LABELS, all: labels.length };
   $("scores-title").textContent = text(isLong ? "confidence.highest" : "confidence", counts);
+  showInput();
   showCollection();
   showHint();
   showFacts();
+}
+
+// Adapt the page to the form of the model's input: its size, and whether it reads numbers.
+function showInput() {
+  const { form, input_shape: shape = MNIST_SHAPE } = engine.model;
+  const [height, width] = shape;
+  Object.assign($("pixels"), { height, width });
+  $("pixels").setAttribute("aria-label", text("pixels.label", { height, width }));
+  const readsNumbers = form !== "photo" && String(shape) === String(MNIST_SHAPE);
+  if ($("modes")) $("modes").hidden = !readsNumbers;
+  if (!readsNumbers && mode() === "number") {
+    document.querySelector("[name=mode][value=digit]").checked = true;
+    onMode();
+  }
 }
 
 function showHint() {
@@ -104,7 +119,8 @@ function showHint() {
   if (!engine) return;
   const { labels } = engine.model;
   const listed = labels.slice(0, MAX_LIST_LABELS).join(", ") + (labels.length > MAX_LIST_LABELS ? ", …" : "");
-  $("hint").textContent = text(mode() === "number" ? "hint.number" : "hint", { labels: listed });
+  const drawn = mode() === "number" ? "hint.number" : "hint";
+  $("hint").textContent = text(engine.model.form === "photo" ? "hint.photo" : drawn, { labels: listed });
 }
 
 function selectNumbers() {
@@ -285,7 +301,7 @@ function showReading(result, { canvas, isDrawing, unfinished }) {
 // Suggest the mode for numbers if what was classified as one digit contains several.
 async function suggestNumber(current) {
   const { canvas, isDrawing } = current;
-  if (!engine.read || (isDrawing && pad.strokes.length < 2)) return;
+  if (!engine.read || $("modes").hidden || (isDrawing && pad.strokes.length < 2)) return;
   let result;
   try {
     result = await engine.read(isDrawing ? pad.page() : canvas, isDrawing);
@@ -318,7 +334,7 @@ function showNothing(message) {
   showText("–", true);
   $("answer").classList.add("waiting");
   showSure("", message ?? text(live ? "status.camera" : "status.nothing"));
-  drawPixels(new Uint8Array(PIXELS_SIDE * PIXELS_SIDE));
+  drawPixels(new Uint8Array($("pixels").height * $("pixels").width));
   for (const row of $("scores").children) showScore(row, 0, false);
   if ($("keep")) offer(null);
   showBlocks($("blocks"), []);
@@ -373,11 +389,16 @@ function showScore(row, score, best) {
   row.lastChild.textContent = percent(score);
 }
 
-// Show the model's input, gray values row by row.
+// Show the model's input row by row, gray values or red, green and blue.
 function drawPixels(values) {
+  const { height, width } = $("pixels");
   const context = $("pixels").getContext("2d");
-  const image = context.createImageData(PIXELS_SIDE, PIXELS_SIDE);
-  values.forEach((value, i) => image.data.set([value, value, value, 255], 4 * i));
+  const image = context.createImageData(width, height);
+  const channels = values.length / (height * width);
+  for (let i = 0; i < height * width; i++) {
+    const [red, green = red, blue = red] = values.slice(channels * i, channels * (i + 1));
+    image.data.set([red, green, blue, 255], 4 * i);
+  }
   context.putImageData(image, 0, 0);
 }
 

@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from runtime.errors import ImageError
 from runtime.preprocess.mnist_format import PIXELS_SHAPE, to_mnist_format
 from runtime.preprocess.pipeline import DARK_ON_LIGHT, LIGHT_ON_DARK, preprocess, to_pixels
+from runtime.preprocess.segment import missing_stroke_width
 
 pytestmark = pytest.mark.portable
 
@@ -355,3 +356,39 @@ def test_only_the_dot_of_a_zero_is_plausible_in_a_hole(outline, dots, implausibl
     for dot in dots:
         draw.ellipse(dot, fill=30)
     assert preprocess(np.asarray(page)).implausible == implausible
+
+
+def five(bar_top: int, bottom: int, bar_right: int = 130) -> Image.Image:
+    """Draw a 5 whose bar and bow do not touch, on a page of 173 × 130 pixels."""
+    image = Image.new("L", (173, 130), 255)
+    draw = ImageDraw.Draw(image)
+    draw.line((72, bar_top, bar_right, bar_top), fill=60, width=7)
+    draw.line((68, bar_top + 14, 60, bar_top + 50), fill=60, width=7)
+    draw.arc((40, bar_top + 42, 105, bottom), -110, 150, fill=60, width=7)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("bar_top", "bottom"), [(2, 110), (12, 131), (12, 115)], ids=["bar", "bow", "neither"]
+)
+def test_loose_bar_of_a_5_belongs_to_it_at_an_edge_too(bar_top: int, bottom: int) -> None:
+    left, top, right, below = preprocess(five(bar_top, bottom)).box
+    assert top <= bar_top
+    assert below >= min(bottom, 130) - 2
+    assert right >= 128
+    assert left <= 60
+
+
+def test_ink_beside_a_digit_at_an_edge_is_left_out() -> None:
+    image = five(20, 110)
+    ImageDraw.Draw(image).line((3, 30, 0, 100), fill=60, width=7)
+    assert preprocess(image).box == preprocess(five(20, 110)).box
+
+
+def test_hairline_is_widened_and_a_thin_pen_is_not() -> None:
+    """A thin pen has a 20th of the digit's height; widened, it would close narrow openings."""
+    ink = np.zeros((80, 60), np.float32)
+    ink[:, 20] = 1
+    assert missing_stroke_width(ink, 80) >= 1
+    ink[:, 20:24] = 1
+    assert missing_stroke_width(ink, 80) == 0

@@ -80,9 +80,9 @@ WRONG_ARRAYS = {
     "nothing": {},
     "objects": {"x": X, "y": np.array([{}] * 24)},
     "fewer labels": {"x": X, "y": Y[:-1]},
-    "one-hot labels": {"x": X, "y": np.eye(3)[Y]},
+    "labels of two numbers": {"x": X, "y": np.ones((24, 2))},
     "fractions": {"x": X, "y": Y + 0.5},
-    "flat images": {"x": X.reshape(24, -1), "y": Y},
+    "flat images that are not square": {"x": X.reshape(24, -1)[:, :-1], "y": Y},
     "one class": {"x": X, "y": Y * 0},
     "a class of four": {"x": X[:-4], "y": np.where(np.arange(20) < 4, 1, 0)},
     "no images": {"x": X[:0], "y": Y[:0]},
@@ -151,7 +151,7 @@ def test_npz_compressed_with_lzma_is_rejected(tmp_path, rejected):
 def test_members_that_are_not_arrays_are_rejected(tmp_path, rejected):
     path = tmp_path / "text.npz"
     _npz(path, {"x": b"hello", "y": b"hello"})
-    rejected(path, "text.npz", "are not images")
+    rejected(path, "text.npz", "are not labels")
 
 
 def test_labels_that_are_not_utf_8_are_rejected(tmp_path, rejected):

@@ -204,7 +204,6 @@ DAMAGES = {
     "a size that overflows 64 bits": struct.pack(">HBB4I", 0, 8, 4, *[2**16] * 4),
     "a gigabyte declared but missing": struct.pack(">HBB3I", 0, 8, 3, 1_300_000, 28, 28),
     "no images": struct.pack(">HBB3I", 0, 8, 3, 0, 28, 28),
-    "another size": _idx(np.zeros((60, 32, 32), np.uint8)),
     "flat": _idx(np.zeros((60, 784), np.uint8)),
     "fewer than labels": _idx(IMAGES[:50]),
 }
