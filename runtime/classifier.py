@@ -9,6 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from runtime.backends.feature_maps import Maps, Network
     from runtime.multi_digit.line_reader import LineReader
     from runtime.multi_digit.recognize import Recognition
+
+
+# Of a digit alone in a picture that is rejected as one digit; with less, nothing is read.
+_DOUBTFUL_CONFIDENCE = 0.99
 
 
 class Classifier:
@@ -227,8 +232,9 @@ class Classifier:
     def read(self, image: ImageSource, *, keep_unknown: bool = True) -> "Recognition":
         """Read numbers of several digits: touching digits, slanted lines, several lines.
 
-        Models of the ten digits use the published line reader, which is opened at the first call.
-        Models of other classes split the ink themselves. If no digit is accepted, the image is
+        Models of the ten digits use the published line reader, which is opened at the first call,
+        with another installed engine if theirs cannot open it. Models of other classes, and all
+        without such an engine, split the ink themselves. If no digit is accepted, the image is
         classified as one digit instead.
 
         Args:
@@ -254,7 +260,12 @@ class Classifier:
     def _read(self, image: ImageSource, name: str, keep_unknown: bool) -> "Recognition":
         """Read numbers, see `read`."""
         from runtime.multi_digit.read_lines import read_lines
-        from runtime.multi_digit.recognize import recognize, single_digit, without_lines
+        from runtime.multi_digit.recognize import (
+            recognize,
+            single_digit,
+            with_unknown,
+            without_lines,
+        )
 
         image = buffer_stream(image, name)
         decoder = CachedDecoder(image, name)
@@ -275,6 +286,9 @@ class Classifier:
             if prediction.accepted and len(text) <= 1:
                 return single_digit(prediction)
             if len(text) == 1:
+                is_doubtful = text != "1" and recognition.confidences[0] >= _DOUBTFUL_CONFIDENCE
+                if is_doubtful:
+                    return with_unknown(recognition, keep_unknown)
                 return without_lines(recognition)
         return recognition
 
@@ -454,11 +468,19 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 def _open_line_reader(engine: str) -> "LineReader | None":
-    """Open the published line reader; return None if no file of it is for this engine."""
+    """Open the published line reader with an engine, or with another one if that cannot open it.
+
+    Returns:
+        The line reader; None if no installed engine opens it.
+    """
     from runtime.multi_digit.line_reader import LineReader
 
-    suffixes = [row.suffix for row in ENGINES if row.name == engine]
-    paths = [PRETRAINED / f"lines-int8{suffix}" for suffix in suffixes]
-    if not paths or not paths[0].exists():
-        return None
-    return LineReader(open_backend(artifact.read(paths[0]), engine))
+    own = next((row.suffix for row in ENGINES if row.name == engine), "")
+    suffixes = dict.fromkeys((own, *(row.suffix for row in ENGINES)))
+    for suffix in suffixes:
+        path = PRETRAINED / f"lines-int8{suffix}"
+        if path.exists():
+            with suppress(BackendUnavailable):
+                opened = artifact.read(path)
+                return LineReader(open_backend(opened, engine if suffix == own else None))
+    return None

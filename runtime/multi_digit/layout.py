@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import ImageError
+from runtime.multi_digit.frames import find_bars, find_frames
 from runtime.preprocess.background import subtract_background
 from runtime.preprocess.connected_components import (
     Components,
@@ -57,6 +58,11 @@ _MAX_JOINED_HEIGHTS = 1.8  # digit heights; height of both together
 _MIN_OVERLAP_SHARE = 0.5  # of the narrower one's width; horizontal overlap
 _MAX_SIDE_GAP_HEIGHTS = 0.1  # digit heights; horizontal gap
 _MAX_PIECE_AREA_HEIGHTS = 0.2  # squared digit heights; smaller width × smaller height
+
+# A display of seven segments.
+_MAX_DISPLAY_PIECES = 64  # higher than half a digit
+_MAX_DISPLAY_GAP = 0.15  # digit heights; between the halves of a digit
+_MAX_DISPLAY_UNEVEN = 0.1  # of the digits' height; how much it differs
 
 # Lines.
 _MAX_DIGIT_GAP_HEIGHTS = 6.0  # digit heights; digits with a wider gap are not linked to one line
@@ -135,6 +141,7 @@ class Writing:
         raw: uint8 (height, width), the page's gray levels, inverted if ink is dark.
         height: of a typical digit, in pixels.
         dark: whether ink is darker than its background.
+        frames: bool (N,), whether a component is printed around digits.
     """
 
     all_components: Components
@@ -145,6 +152,7 @@ class Writing:
     raw: Gray
     height: float
     dark: bool
+    frames: npt.NDArray[np.bool_]
 
     def components(self) -> Iterator[InkComponent]:
         """Yield the ink of each group, unless it is the edge of a dark area."""
@@ -231,11 +239,17 @@ def find_writing(
         return find_writing(
             inverted, name, dark=foreground.dark, at_rim=at_rim, look_into_windows=False
         )
-    height = _typical_height(components, at_rim)
+    frames = find_frames(components)
+    height = _typical_height(components, at_rim, frames)
+    bars = find_bars(components, height)
+    if bars.any():
+        frames |= bars
+        height = _typical_height(components, at_rim, frames)
+    height = max(height, _display_height(components, height))
     if height < _MIN_HEIGHT_PX:
         return None
     levels = _levels(components, contrast)
-    is_writing = _is_writing(components, height)
+    is_writing = _is_writing(components, height) & ~frames
     if not is_writing.any():
         return None
     mean_level = np.average(levels[is_writing], weights=components.mass[is_writing])
@@ -251,7 +265,9 @@ def find_writing(
     groups = _group(components, np.flatnonzero(is_writing), height)
     all_ink = components.paint(np.ones(len(levels), np.bool_), (0, 0, gray.shape[1], gray.shape[0]))
     raw = 255 - gray if foreground.dark else gray
-    writing = Writing(components, levels, contrast, groups, all_ink, raw, height, foreground.dark)
+    writing = Writing(
+        components, levels, contrast, groups, all_ink, raw, height, foreground.dark, frames
+    )
     return writing if any(True for _ in writing.components()) else None
 
 
@@ -334,18 +350,17 @@ def _touches_rim(components: Components) -> npt.NDArray[np.bool_]:
     return touches
 
 
-def _typical_height(components: Components, at_rim: bool) -> float:
+def _typical_height(components: Components, at_rim: bool, frames: npt.NDArray[np.bool_]) -> float:
     """Return the height of a typical digit in pixels.
 
     It is the median height of the components, weighted by their ink. Components at the picture's
-    rim are ignored unless there are no others, or unless `at_rim`.
+    rim are ignored unless there are no others, or unless `at_rim`; frames are ignored, too.
     """
     heights = components.boxes[:, 3] - components.boxes[:, 1]
-    inside = ~_touches_rim(components) | at_rim
-    if inside.any():
-        heights, weights = heights[inside], components.mass[inside]
-    else:
-        weights = components.mass
+    own = ~frames if not frames.all() else np.ones_like(frames)
+    inside = (~_touches_rim(components) | at_rim) & own
+    chosen = inside if inside.any() else own
+    heights, weights = heights[chosen], components.mass[chosen]
     # Cap the weights, so that one large component cannot outweigh many digits. Light components do
     # not count, so that specks cannot lower the cap of a few digits.
     heavy = np.sort(weights[weights > _MIN_WEIGHT_SHARE * weights.max()])
@@ -353,6 +368,31 @@ def _typical_height(components: Components, at_rim: bool) -> float:
     order = np.argsort(heights, kind="stable")
     middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
     return float(heights[order[min(int(middle), len(order) - 1)]])
+
+
+def _display_height(components: Components, height: float) -> float:
+    """Return the height of the digits of a seven-segment display; 0 if the page is not one.
+
+    Such a digit has two halves, one above the other, with a gap narrower than its strokes, unless
+    its middle segment joins them. All digits are equally high.
+    """
+    boxes = components.boxes[components.boxes[:, 3] - components.boxes[:, 1] > 0.5 * height]
+    if not 2 <= len(boxes) <= _MAX_DISPLAY_PIECES:
+        return 0.0
+    gap = boxes[:, None, 1] - boxes[None, :, 3]  # from the lower end of the second to the first
+    left = np.maximum(boxes[:, None, 0], boxes[None, :, 0])
+    overlap = np.minimum(boxes[:, None, 2], boxes[None, :, 2]) - left
+    narrower = np.minimum.outer(boxes[:, 2] - boxes[:, 0], boxes[:, 2] - boxes[:, 0])
+    halves = (gap >= 0) & (gap <= _MAX_DISPLAY_GAP * height) & (overlap > 0.5 * narrower)
+    lower, upper = np.nonzero(halves)
+    if not len(lower):
+        return 0.0
+    heights = boxes[lower, 3] - boxes[upper, 1]
+    whole = np.setdiff1d(np.arange(len(boxes)), np.concatenate((lower, upper)))
+    heights = np.concatenate((heights, boxes[whole, 3] - boxes[whole, 1]))
+    typical = float(np.median(heights))
+    even = np.abs(heights - typical) <= _MAX_DISPLAY_UNEVEN * typical
+    return typical if even.all() else 0.0
 
 
 def _is_writing(components: Components, height: float) -> npt.NDArray[np.bool_]:

@@ -29,6 +29,7 @@ _MAX_CROP_PIXELS = 4_000_000
 _WHOLE_INK_LEVEL = 0.4  # of the ink's level
 _WHOLE_LEVELS = (0.03, 0.5, 0.85)  # quantiles: ink or paper, the middle, paper or ink
 _MIN_WHOLE_CONTRAST_LEVELS = 48  # of 255 gray levels, between them
+_MIN_ALL_ROWS_SHARE = 0.5  # of the picture's height; ink that is lower is a line with much paper
 _WHOLE_SHARES = (0.02, 0.985)  # of the ink, above the line's top and above its bottom
 
 Ink = npt.NDArray[np.uint8]
@@ -113,6 +114,7 @@ def crop_line(writing: Writing, line: TextLine) -> LineCrop | None:
     chosen[line.members] = True
     others = np.zeros_like(chosen)
     others[np.concatenate(writing.groups)] = True
+    others |= writing.frames
     others &= ~chosen
     weights = writing.all_components.mass[line.members]
     level = float(np.average(writing.levels[line.members], weights=weights))
@@ -138,15 +140,18 @@ def _falls(
     return falls
 
 
-def crop_whole(gray: Gray) -> LineCrop | None:
+def crop_whole(gray: Gray, all_rows: bool = False) -> LineCrop | None:
     """Take a whole picture for one line, as a tight crop of a number may be.
 
     Args:
         gray: uint8 (height, width).
+        all_rows: whether the line has the picture's height; otherwise it begins and ends with the
+            ink.
 
     Returns:
-        The line; None if the picture is blank, or too large. It is large only if its digits are
-        low, and then it is not a crop of one line.
+        The line; None if the picture is blank, or its ink is too low for a line of its height; or
+        if it is too large. It is large only if its digits are low, and then it is not a crop of
+        one line.
     """
     if gray.size > _MAX_CROP_PIXELS:
         return None
@@ -169,6 +174,10 @@ def crop_whole(gray: Gray) -> LineCrop | None:
     top, bottom = np.searchsorted(below, np.array(_WHOLE_SHARES) * below[-1]).tolist()
     height = max(bottom - top, 1)
     margin = round(_MARGIN_SHARE * height)
+    if all_rows:
+        if height < _MIN_ALL_ROWS_SHARE * len(ink):
+            return None
+        top, height, margin = 0, len(ink), 0
     if (height + 2 * margin) * ink.shape[1] > _MAX_CROP_PIXELS:
         return None
     first = top - margin

@@ -29,7 +29,7 @@ from runtime.multi_digit.recognize import (
     Recognition,
     decode_page,
 )
-from runtime.multi_digit.verify import Predict, Sign, verify
+from runtime.multi_digit.verify import CERTAIN, Predict, Sign, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
 from runtime.preprocess.grayscale import Gray
@@ -47,6 +47,8 @@ _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in ot
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
 _STRETCHES = (0.85, 1.2)  # widths in which a line is read again, if …
 _CERTAIN = 0.95  # … the line reader gives one of its digits less than this
+_AGREED = 0.98  # confidence of a digit in one of several views of a page that agree on its line
+_SURE = 0.999  # confidence of a digit that another view of the page need not have
 _UPRIGHT_DIGITS = "23457"  # they are not digits upside down, or other ones if written sloppily
 _MIN_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
 
@@ -99,19 +101,21 @@ def read_lines(
         best = page_reader.read(_crops(writing, work))
     except _TooMuchWork:
         raise too_much_ink(decoder.name) from None
-    doubtful = [best]
+    pages = [best]
     for turns, view in _other_views(decoded.gray, writing, best, decoder.name, work):
         try:
             crops = view if isinstance(view, list) else _crops(view, work)
             found = page_reader.read(crops, turns)
         except _TooMuchWork:
             continue
+        if not turns:
+            pages.append(found)
         if found.score > best.score and (not turns or found.is_upright()):
             best = found
-        if not turns:
-            doubtful.append(found)
+    if not best.turns:
+        best = _elect(best, pages)
     if not best.lines:
-        best = max((_with_doubtful_line(page) for page in doubtful), key=lambda page: page.score)
+        best = max((_with_doubtful_line(page) for page in pages), key=lambda page: page.score)
     x = decoded.size[0] / decoded.gray.shape[1]
     y = decoded.size[1] / decoded.gray.shape[0]
     return best.recognition(decoded.gray.shape, x, y, keep_unknown)
@@ -338,11 +342,8 @@ class _PageReader:
                 signs = verified[number]
         except _TooMuchWork:
             texts, number = texts[:1], 0
-        confirmed: set[int] = set()
-        for other in (*texts[:number], *texts[number + 1 :]):
-            matcher = difflib.SequenceMatcher(None, texts[number], other, autojunk=False)
-            for place, _, size in matcher.get_matching_blocks():
-                confirmed.update(range(place, place + size))
+        others = (*texts[:number], *texts[number + 1 :])
+        confirmed = set().union(*(_common_places(texts[number], other) for other in others))
         places = iter(range(len(texts[number])))
         return [
             sign
@@ -350,6 +351,80 @@ class _PageReader:
             else replace(sign, accepted=False)
             for sign in signs
         ]
+
+
+def _common_places(text: str, other: str) -> set[int]:
+    """Return the places of a text that another text has in the same order."""
+    matcher = difflib.SequenceMatcher(None, text, other, autojunk=False)
+    blocks = matcher.get_matching_blocks()
+    return {place for start, _, size in blocks for place in range(start, start + size)}
+
+
+def _elect(best: _Page, pages: list[_Page]) -> _Page:
+    """Return the reading of a page of one line that two views agree on, or their best one.
+
+    Of a reading that views agree on, a digit is accepted if one of them is certain of it or accepts
+    it.
+
+    Args:
+        best: of all.
+        pages: the readings of all views that are not turned.
+    """
+    pages = sorted((page for page in pages if len(page.lines) == 1), key=lambda page: -page.score)
+    if len(best.lines) != 1 or len(pages) < 2:
+        return best
+    texts = [_proposed_text(page) for page in pages]
+    common = max(texts, key=texts.count)
+    if texts.count(common) > 1:
+        agreeing = [page for page, text in zip(pages, texts, strict=True) if text == common]
+        joined = map(_join, *map(_proposed_signs, agreeing))
+        signs = agreeing[0].lines[0].signs
+        return _with_signs(agreeing[0], [next(joined) if sign.proposed else sign for sign in signs])
+    return _compare(pages[0], pages[1])
+
+
+def _join(sign: Sign, *others: Sign) -> Sign:
+    """Return a digit that several views agree on; accepted as `_elect` says.
+
+    A 1, which may be a slash or an edge, has to be accepted in the first of them.
+    """
+    signs = (sign, *others)
+    most = max(one.proposed for one in signs)
+    accepted = any(one.accepted for one in signs) or most >= _AGREED
+    if sign.label in ("1", UNKNOWN):
+        accepted = sign.accepted
+    return replace(sign, accepted=accepted, confidence=max(most * accepted, sign.confidence))
+
+
+def _with_signs(page: _Page, signs: list[Sign]) -> _Page:
+    return replace(page, lines=[replace(page.lines[0], signs=signs)])
+
+
+def _proposed_signs(page: _Page) -> list[Sign]:
+    return [sign for sign in page.lines[0].signs if sign.proposed]
+
+
+def _proposed_text(page: _Page) -> str:
+    return "".join(sign.label for sign in _proposed_signs(page))
+
+
+def _compare(best: _Page, other: _Page) -> _Page:
+    """Reject the digits of a page of one line that another view does not have.
+
+    If that has more signs, it is taken: a doubtful place is better than a missing digit.
+    """
+    texts = [_proposed_text(best), _proposed_text(other)]
+    if len(texts[1]) > len(texts[0]):
+        best, texts = other, texts[::-1]
+    common = _common_places(texts[0], texts[1])
+    places = iter(range(len(texts[0])))
+    signs = [
+        replace(sign, accepted=False)
+        if sign.proposed and next(places) not in common and sign.proposed < _SURE
+        else sign
+        for sign in best.lines[0].signs
+    ]
+    return _with_signs(best, signs)
 
 
 def _text(reading: list[Reading]) -> str:
@@ -386,12 +461,28 @@ def _with_doubtful_line(page: _Page) -> _Page:
         line
         for line in page.others
         if not _may_be_one_letter(line.signs)
-        and _proposed_digits(line.signs) >= max(2, _MIN_PROPOSED_SHARE * len(line.signs))
+        and _proposed_digits(line.signs) >= _MIN_PROPOSED_SHARE * len(line.signs)
+        and (_proposed_digits(line.signs) > 1 or _is_proposed_alone(line.signs))
     ]
     if not candidates:
         return page
     chosen = max(candidates, key=lambda line: _proposed_digits(line.signs))
     return replace(page, lines=[chosen], others=[line for line in page.others if line != chosen])
+
+
+def _is_proposed_alone(signs: list[Sign]) -> bool:
+    """Return whether signs are one digit, not a stroke, of which both networks are confident."""
+    proposed = [sign for sign in signs if sign.proposed]
+    if len(proposed) != 1:
+        return False
+    (sign,) = proposed
+    return (
+        sign.label != "1"
+        and sign.proposed >= CERTAIN
+        and sign.prediction is not None
+        and sign.prediction.label == sign.label
+        and sign.prediction.confidence >= _MIN_PROPOSED_CONFIDENCE
+    )
 
 
 def _proposed_digits(signs: list[Sign]) -> int:
@@ -430,12 +521,15 @@ def _other_views(
 
     height, width = gray.shape
     numbers = sum(sum(sign.accepted for sign in line.signs) > 1 for line in first.lines)
-    whole_ns = _WHOLE_PIXEL_NS * gray.size
-    if width >= _MIN_WHOLE_ASPECT * height and numbers <= 1 and work.fits(whole_ns):
+    whole_ns = 2 * _WHOLE_PIXEL_NS * gray.size
+    framed = writing is not None and bool(writing.frames.any())
+    may_be_line = width >= _MIN_WHOLE_ASPECT * height and not framed
+    if may_be_line and numbers <= 1 and work.fits(whole_ns):
         work.add(whole_ns)
-        whole = crop_whole(gray)
-        if whole is not None:
-            yield 0, [whole]
+        for all_rows in (False, True):
+            whole = crop_whole(gray, all_rows)
+            if whole is not None:
+                yield 0, [whole]
     if first.share >= _GOOD_SHARE:
         return
     rim = find(gray, at_rim=True)

@@ -174,6 +174,15 @@ def single_digit(prediction: Prediction) -> Recognition:
     return Recognition((prediction.label,), (digit,), (prediction.confidence,))
 
 
+def with_unknown(recognition: Recognition, keep_unknown: bool) -> Recognition:
+    """Return the recognition of one line of one digit, which is not certain."""
+    digits = tuple(
+        replace(digit, prediction=replace(digit.prediction, accepted=False))
+        for digit in recognition.digits
+    )
+    return replace(recognition, lines=(UNKNOWN * keep_unknown,), digits=digits)
+
+
 def without_lines(recognition: Recognition) -> Recognition:
     """Return a recognition whose digits are all rejected."""
     return Recognition(

@@ -62,6 +62,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="number of different lines among them (default: %(default)s)",
     )
     parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="FILE",
+        help="start from the weights of this line reader, a .keras file, at half the learning rate",
+    )
+    parser.add_argument(
         "--resume", action="store_true", help="continue an interrupted run of the same options"
     )
     return parser.parse_args(argv)
@@ -75,12 +81,14 @@ def main(argv: list[str] | None = None) -> int:
     recipe = dataclasses.replace(
         LineRecipe(), lines=args.lines, pool=args.pool, validation_lines=validated
     )
+    if args.start_from is not None:
+        recipe = dataclasses.replace(recipe, learning_rate=recipe.learning_rate / 2)
     options = shlex.join([*(a for a in argv if a != "--resume"), "--resume"])
     interrupt.report_as(f"interrupted; continue with: digit-edge train-lines {options}")
     with interrupt.deferred(), locked(args.out, IN_USE):
         with interrupt.at_once():
             from train.lines import run
-        run.run(recipe, args.data, args.writers, args.seed, args.out, args.resume)
+        run.run(recipe, args.data, args.writers, args.seed, args.out, args.resume, args.start_from)
     return 0
 
 

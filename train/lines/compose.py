@@ -3,6 +3,9 @@
 `Composer.lines` draws lines of 1 to 16 digits of one writer, from overlapping to far apart,
 slanted, on an uneven baseline, with separators, operators, rules, boxes, specks, page edges, and
 pieces of the lines above and below; some lines have no digit. Each line is 32 pixels high.
+
+A person can read each line: no digit is cut off or covered, and the strokes are darker than the
+texture and the noise of the paper.
 """
 
 from collections.abc import Sequence
@@ -19,7 +22,7 @@ HEIGHT_PX = 32  # of a line
 MAX_WIDTH_PX = 512  # of a line; longer ones are drawn again with fewer digits
 MAX_DIGITS = 16
 
-_MIN_DIGIT_PX = 15.0  # height of the digits
+_MIN_DIGIT_PX = 17.0  # height of the digits
 _MAX_DIGIT_PX = 29.0
 
 # Shares of the lines.
@@ -27,7 +30,7 @@ _NO_DIGIT_SHARE = 0.07
 _ONE_WRITER_SHARE = 0.8  # the digits of the others are of several writers
 _CONTINENTAL_SHARE = 0.35  # with drawn 1s and barred 7s
 _PRINTED_SHARE = 0.05  # printed digits
-_SEGMENT_SHARE = 0.02  # seven-segment digits
+_SEGMENT_SHARE = 0.03  # seven-segment digits
 _LETTER_SHARE = 0.05
 _SEPARATOR_SHARE = 0.25
 _SUM_SHARE = 0.15  # with operators
@@ -38,12 +41,17 @@ _LENGTH_WEIGHTS = np.array([8, 13, 16, 16, 13, 10, 7, 5, 4, 5, 2, 2, 2, 2, 1, 1]
 
 # Space between the ink of two digits, in heights of a digit: lowest and highest mean of a line.
 _SPACINGS = (
-    ("overlapping", -0.14, -0.04, 0.2),
+    ("overlapping", -0.1, -0.03, 0.18),
     ("touching", -0.05, 0.03, 0.25),
     ("close", 0.03, 0.15, 0.25),
-    ("apart", 0.15, 0.5, 0.2),
+    ("apart", 0.15, 0.5, 0.22),
     ("wide", 0.5, 1.6, 0.1),
 )
+
+_MAX_OVERLAP_HEIGHTS = 0.14  # of two neighbors; digits that overlap more cannot be told apart
+# Smallest space of digits that never touch, in heights.
+_PRINTED_GAP = 0.02
+_SEGMENT_GAP = 0.12
 
 UNKNOWN = "?"  # in a line's text, for an operator or a letter
 # Without those that are written like a digit.
@@ -125,14 +133,18 @@ class Composer:
         empty = random.random() < _NO_DIGIT_SHARE
         text = "" if empty else _text(random, most)
         signs = self._signs(text, random, kinds)
-        glyphs = self._glyphs(signs, height, pen, random, kinds)
+        slant = random.normal(0.05, 0.16)
+        glyphs = self._glyphs(signs, height, pen, slant, random, kinds)
         spacing = random.choice(len(_SPACINGS), p=[share for *_, share in _SPACINGS])
         name, low, high, _ = _SPACINGS[spacing]
         if len(text) > 1:
             kinds.append(name)
-        ink = _set(glyphs, height, random.uniform(low, high), pen, random)
-        ink = _weight(ink, random.uniform(-1, 1.1))
-        self._surround(ink, height, pen, random, kinds)
+        gap = random.uniform(low, high)
+        for kind, least in (("printed", _PRINTED_GAP), ("segments", _SEGMENT_GAP)):
+            gap = max(gap, least) if kind in kinds else gap
+        ink = _set(glyphs, height, gap, pen, random)
+        ink = _weight(ink, random.uniform(-1, 0.9))
+        ink = self._surround(ink, height, random, kinds)
         if empty and not kinds:
             kinds.append("blank")
         pixels = _paper(ink, random, kinds)
@@ -168,6 +180,7 @@ class Composer:
         signs: list[str],
         height: float,
         pen: float,
+        slant: float,
         random: np.random.Generator,
         kinds: list[str],
     ) -> list["_Glyph"]:
@@ -177,7 +190,6 @@ class Composer:
         continental = random.random() < _CONTINENTAL_SHARE
         if continental and ("1" in signs or "7" in signs):
             kinds.append("continental")
-        slant = random.normal(0.05, 0.16)
         stretch = random.uniform(0.78, 1.25)
         low_zeros = random.uniform(0.55, 0.95) if random.random() < 0.25 else 1.0
         wander = random.uniform(0.0, 0.09)
@@ -213,7 +225,7 @@ class Composer:
                     ink = marks.draw_separator(sign, height, pen * 1.2, random)
                     lift = 0.8 * height
                 else:
-                    ink = marks.draw_operator(sign, height, pen * 1.2, random)
+                    ink = marks.draw_operator(sign, height, pen * 1.2, slant, random)
                     lift = (height - len(ink)) / 2
                 glyphs.append(_Glyph(ink[:HEIGHT_PX], base - lift, False))
         return glyphs
@@ -275,72 +287,147 @@ class Composer:
         return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
     def _surround(
-        self,
-        ink: Ink,
-        height: float,
-        pen: float,
-        random: np.random.Generator,
-        kinds: list[str],
-    ) -> None:
-        """Draw what stands around the digits into `ink`: rules, boxes, edges, specks, neighbors."""
-        width = ink.shape[1]
+        self, ink: Ink, height: float, random: np.random.Generator, kinds: list[str]
+    ) -> Ink:
+        """Draw what stands around the digits: rules, boxes, edges, specks, neighbors.
+
+        Returns:
+            The line; wider than `ink` if it has the edge of a page.
+        """
+        columns, rows = np.flatnonzero(ink.max(axis=0) > 0.2), np.flatnonzero(ink.max(axis=1) > 0.2)
+        top, bottom = (rows[0], rows[-1] + 1) if len(rows) else (HEIGHT_PX // 2, HEIGHT_PX // 2)
         if random.random() < 0.22:
             kinds.append("rules")
             for _ in range(random.integers(1, 3)):
                 y = random.uniform(0, HEIGHT_PX)
+                if random.random() < 0.5:  # the line that is written on
+                    y = bottom + random.normal(0, 1.5)
                 _rule(ink, y, random.uniform(0.6, 2.2), random.uniform(0.25, 1), random)
-        if random.random() < 0.1:
-            kinds.append("boxes")
-            level, thick = random.uniform(0.3, 1), random.uniform(0.6, 2.0)
-            pitch = random.uniform(0.7, 1.6) * height if random.random() < 0.5 else width
-            x = random.uniform(-3, 5)
-            while x < width + 3:
-                _rule(ink.T, x, thick, level, random)
-                x += max(pitch, 6)
-            for y in (random.uniform(-2, 4), HEIGHT_PX - random.uniform(0, 5)):
-                if random.random() < 0.7:
-                    _rule(ink, y, thick, level, random)
-        if random.random() < 0.03:
+        if random.random() < 0.12:
+            _draw_boxes(ink, (int(top), int(bottom)), random, kinds)
+        if random.random() < 0.04 and len(columns):
             kinds.append("circle")
-            page = Image.new("L", (width * 2, HEIGHT_PX * 2))
-            inset = random.uniform(-6, 6, 2)
-            corners = (inset[0], inset[1], 2 * width - inset[0], 2 * HEIGHT_PX - inset[1])
-            ImageDraw.Draw(page).ellipse(corners, outline=255, width=int(random.integers(2, 5)))
-            ring = np.asarray(page.reduce(2)).astype(np.float32) / 255
-            np.maximum(ink, ring * np.float32(random.uniform(0.3, 1)), out=ink)
-        if random.random() < 0.06:
-            kinds.append("page edge")
-            band = int(random.integers(1, 9))
-            level = random.uniform(0.3, 1)
-            side = random.integers(3)
-            if side == 0:
-                np.maximum(ink[:, :band], level, out=ink[:, :band])
-            elif side == 1:
-                np.maximum(ink[:, -band:], level, out=ink[:, -band:])
-            else:
-                rows = (
-                    slice(0, min(band, 4)) if random.random() < 0.5 else slice(-min(band, 4), None)
-                )
-                np.maximum(ink[rows], level, out=ink[rows])
+            _draw_circles(ink, height, random)
         if random.random() < 0.2:
             kinds.append("specks")
             for _ in range(random.integers(1, 8)):
-                top, left = random.integers(0, HEIGHT_PX), random.integers(0, width)
+                above, left = random.integers(0, HEIGHT_PX), random.integers(0, ink.shape[1])
                 high, wide = random.integers(1, 4, 2)
-                part = ink[top : top + high, left : left + wide]
+                part = ink[above : above + high, left : left + wide]
                 np.maximum(part, random.uniform(0.3, 1), out=part)
         if random.random() < 0.15:
             kinds.append("neighbors")
-            for _ in range(random.integers(1, 2 + width // 24)):
-                other = self._digit(int(random.integers(10)), None, height, 1.0, 0.1, random)
-                shown = int(random.integers(1, 6))
-                x = int(random.integers(0, max(width - other.shape[1], 1)))
-                if random.random() < 0.5:
-                    part = ink[:shown, x : x + other.shape[1]]
-                    np.maximum(part, other[-shown:, : part.shape[1]], out=part)
-                else:
-                    part = ink[-shown:, x : x + other.shape[1]]
-                    np.maximum(part, other[:shown, : part.shape[1]], out=part)
+            self._draw_neighbors(ink, height, (int(top), HEIGHT_PX - int(bottom)), random)
+        if random.random() < 0.07:
+            kinds.append("page edge")
+            ink = _with_page_edge(ink, (int(top), HEIGHT_PX - int(bottom)), random)
+        return ink
+
+    def _draw_neighbors(
+        self, ink: Ink, height: float, free: tuple[int, int], random: np.random.Generator
+    ) -> None:
+        """Draw the ends of digits of the lines above and below.
+
+        Args:
+            ink: of the line.
+            height: of the digits.
+            free: rows above and below the line's digits.
+            random: chooses the digits.
+        """
+        width = ink.shape[1]
+        for _ in range(random.integers(1, 2 + width // 24)):
+            other = self._digit(int(random.integers(10)), None, height, 1.0, 0.1, random)
+            x = int(random.integers(0, max(width - other.shape[1], 1)))
+            below = int(random.integers(2))
+            shown = int(random.integers(1, min(free[below] + 2, 6)))
+            part = ink[-shown:] if below else ink[:shown]
+            part = part[:, x : x + other.shape[1]]
+            end = other[:shown] if below else other[-shown:]
+            np.maximum(part, end[:, : part.shape[1]], out=part)
+
+
+def _draw_boxes(
+    ink: Ink, rows: tuple[int, int], random: np.random.Generator, kinds: list[str]
+) -> None:
+    """Draw a frame, the cells of a table, boxes or a comb into the gaps between the digits.
+
+    Args:
+        ink: of the line.
+        rows: of the digits.
+        random: chooses the form.
+        kinds: of the line; the form is appended.
+    """
+    level, thick = random.uniform(0.3, 1), random.uniform(0.6, 2.4)
+    free = np.append(ink.max(axis=0) <= 0.1, False)
+    steps = np.flatnonzero(np.diff(np.append(False, free).astype(np.int8)))
+    gaps = list(zip(steps[::2].tolist(), steps[1::2].tolist(), strict=True))
+    frame = random.random() < 0.35 or len(gaps) < 3
+    comb = not frame and random.random() < 0.3
+    kinds.append("comb" if comb else "boxes")
+    twice = not frame and random.random() < 0.4  # boxes apart, not the cells of a table
+    top = int(rows[1] - random.uniform(0.1, 0.6) * (rows[1] - rows[0])) if comb else 0
+    for number, (start, end) in enumerate(gaps):
+        at_end = number in (0, len(gaps) - 1)
+        if (frame and not at_end) or end - start < thick + 1:
+            continue
+        margin = min((end - start) / 2 - 0.1, thick / 2 + 0.5)
+        if at_end:
+            places = [random.uniform(start + margin, end - margin)]
+        elif twice and end - start > 3 * thick + 4:
+            places = [start + margin + random.uniform(0, 1), end - margin - random.uniform(0, 1)]
+        else:
+            middle, reach = (start + end) / 2, (end - start) / 2 - margin
+            places = [middle + random.uniform(-1, 1) * reach]
+        for x in places:
+            _rule(ink[top:].T, x, thick, level, random, straight=True)
+    above = random.uniform(-2, max(rows[0] - thick, 0) + 0.5)
+    below = HEIGHT_PX - random.uniform(-2, max(HEIGHT_PX - rows[1] - thick, 0) + 0.5)
+    for y in (below,) if comb else (above, below):
+        if random.random() < 0.8:
+            _rule(ink, y, thick, level, random)
+
+
+def _draw_circles(ink: Ink, height: float, random: np.random.Generator) -> None:
+    """Draw an ellipse around the whole line, or a circle around each digit apart."""
+    columns = np.append(ink.max(axis=0) > 0.2, False)
+    steps = np.flatnonzero(np.diff(np.append(False, columns).astype(np.int8)))
+    spans = list(zip(steps[::2].tolist(), steps[1::2].tolist(), strict=True))
+    each = len(spans) > 1 and random.random() < 0.5
+    if not each:
+        spans = [(spans[0][0], spans[-1][1])]
+    page = Image.new("L", (ink.shape[1] * 2, HEIGHT_PX * 2))
+    draw = ImageDraw.Draw(page)
+    wide = int(random.integers(2, 5))
+    for start, end in spans:
+        reach = random.uniform(0.1, 0.25) * (height if each else end - start)
+        high = random.uniform(-4, 4)
+        draw.ellipse(
+            (2 * (start - reach), high, 2 * (end + reach), 2 * HEIGHT_PX - high),
+            outline=255,
+            width=wide,
+        )
+    ring = np.asarray(page.reduce(2)).astype(np.float32) / 255
+    np.maximum(ink, ring * np.float32(random.uniform(0.3, 1)), out=ink)
+
+
+def _with_page_edge(ink: Ink, free: tuple[int, int], random: np.random.Generator) -> Ink:
+    """Return a line beside, above or below which the page ends.
+
+    Args:
+        ink: of the line.
+        free: rows above and below its digits.
+        random: chooses the side and the darkness.
+    """
+    level = np.float32(random.uniform(0.3, 1))
+    side = random.integers(4)
+    if side < 2:
+        band = np.full((HEIGHT_PX, int(random.integers(1, 9))), level, np.float32)
+        return np.concatenate((band, ink) if side == 0 else (ink, band), axis=1)
+    rows = min(int(random.integers(1, 5)), free[side - 2])
+    if rows > 0:
+        part = ink[:rows] if side == 2 else ink[-rows:]
+        np.maximum(part, level, out=part)
+    return ink
 
 
 @dataclass(frozen=True, eq=False)
@@ -408,7 +495,7 @@ def _set(
     baseline = height + room * np.clip(random.normal(0.5, 0.25), -0.1, 1.1)
     slope = random.normal(0, 0.03)
     right = np.full(HEIGHT_PX, -np.inf)  # of the ink so far, in each row
-    ligatures = random.random() < 0.25 and gap < 0.2
+    ligatures = random.random() < 0.35 and gap < 0.25
     placed: list[tuple[int, int, Ink]] = []
     strings: list[tuple[float, float, float, float]] = []
     edge = 0.0
@@ -416,7 +503,7 @@ def _set(
         ink = glyph.ink[:HEIGHT_PX]
         high, wide = ink.shape
         bottom = baseline + glyph.base + slope * edge
-        top = int(np.clip(round(bottom - high), min(-2, HEIGHT_PX - high), HEIGHT_PX - high + 2))
+        top = int(np.clip(round(bottom - high), min(-1, HEIGHT_PX - high), HEIGHT_PX - high + 1))
         cut = max(-top, 0)
         ink, top = ink[cut : cut + HEIGHT_PX - max(top, 0)], max(top, 0)
         present = ink > 0.25
@@ -429,8 +516,9 @@ def _set(
                 nearest[shift:] = np.maximum(nearest[shift:], right[:-shift])
                 nearest[:-shift] = np.maximum(nearest[:-shift], right[shift:])
             space = gap * height + random.normal(0, 0.05) * height * (1 + 3 * max(gap, 0))
+            space = max(space, -_MAX_OVERLAP_HEIGHTS * height)
             if not glyph.digit or not glyphs[number - 1].digit:
-                space = max(space, random.uniform(0.0, 0.25) * height)
+                space = max(space, random.uniform(0.04, 0.28) * height)
             touching = (nearest[rows] - left_ink).max()
             x = max(touching, edge - 0.5 * height) + space
             x = max(x, placed[-1][0] + 0.25 * placed[-1][2].shape[1])
@@ -476,10 +564,17 @@ def _segment(
         np.maximum(part, level, out=part)
 
 
-def _rule(ink: Ink, y: float, thickness: float, level: float, random: np.random.Generator) -> None:
-    """Draw a nearly horizontal line across all of `ink`."""
+def _rule(
+    ink: Ink,
+    y: float,
+    thickness: float,
+    level: float,
+    random: np.random.Generator,
+    straight: bool = False,
+) -> None:
+    """Draw a nearly horizontal line across all of `ink`; a `straight` one is quite horizontal."""
     rows, columns = ink.shape
-    drop = random.normal(0, 0.012) * columns
+    drop = 0.0 if straight else random.normal(0, 0.012) * columns
     center = y + np.linspace(-drop / 2, drop / 2, columns)
     cover = np.clip(thickness / 2 + 0.5 - np.abs(np.arange(rows)[:, None] + 0.5 - center), 0, 1)
     cover = cover.astype(np.float32) * np.float32(level)
@@ -519,7 +614,10 @@ def _paper(ink: Ink, random: np.random.Generator, kinds: list[str]) -> npt.NDArr
         for axis in (0, 1):
             around = np.roll(ink, 1, axis) + np.roll(ink, -1, axis)
             ink = (1 - 2 * share) * ink + share * around
-    page = ink * np.float32(random.uniform(0.65, 1.4))
+    # A person can tell the strokes from the paper: most of their pixels are this dark.
+    strokes = ink[ink > 0.2]
+    peak = float(np.quantile(strokes, 0.7)) if strokes.size else 1.0
+    page = ink * np.float32(random.uniform(0.6, 1.4) / peak)
     if random.random() < _GRAY_SHARE:
         kinds.append("gray paper")
         rows, columns = page.shape
@@ -531,12 +629,12 @@ def _paper(ink: Ink, random: np.random.Generator, kinds: list[str]) -> npt.NDArr
                 wave = random.uniform(1, 8) * np.sin(x / random.uniform(6, 40) + phase)
                 bands = np.sin((y * random.uniform(-1, 1) + x * random.uniform(-0.7, 0.7) + wave)
                                * random.uniform(0.4, 1.6))  # fmt: skip
-                level = random.uniform(0.05, 0.4)
+                level = random.uniform(0.05, 0.3)
                 page = np.maximum(page, level * np.clip(4 * bands - 2.5, 0, 1))
         if random.random() < 0.3:
             shade = np.linspace(random.uniform(-0.2, 0.2), random.uniform(-0.2, 0.2), columns)
             page = page + shade.astype(np.float32)
-        noise = random.uniform(0.01, 0.14)
+        noise = random.uniform(0.01, 0.12)
         grain = random.standard_normal(page.shape, np.float32)
         if random.random() < 0.5:
             grain = (grain + np.roll(grain, 1, 0) + np.roll(grain, 1, 1)) / np.float32(1.7)

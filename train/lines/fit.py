@@ -14,7 +14,7 @@ from train import checkpoint
 from train.checkpoint import Checkpoint, Epoch
 from train.lines.batches import BatchSource, LineBatch
 from train.lines.compose import UNKNOWN
-from train.lines.network import build_trainable
+from train.lines.network import build_trainable, unfold_batch_norm
 from train.lines.recipe import LineRecipe
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class LineTraining:
             lambda pixels: self.average(tf.cast(pixels, tf.float32) / 255.0, training=False),
             input_signature=[tf.TensorSpec((None, 32, None, 1), tf.uint8)],
         )
+
+    def start_from(self, model: "keras.Model", pixels: npt.NDArray[np.uint8]) -> None:
+        """Start from the weights of a saved network, see `unfold_batch_norm`."""
+        for network in (self.network, self.average):
+            unfold_batch_norm(model, network, pixels)
 
     def run(self, batches: Iterator[LineBatch], first: int) -> float:
         """Train on batches, the first of step `first`; return the mean loss."""

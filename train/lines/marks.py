@@ -25,8 +25,9 @@ def draw_one(height: float, pen: float, random: np.random.Generator) -> Ink:
         random: chooses the style.
     """
     lean = random.uniform(-0.05, 0.25) * height
-    reach = random.uniform(0.15, 0.55) * height
-    drop = random.uniform(0.15, 0.65) * height
+    reach = random.uniform(0.15, 0.48) * height
+    # Some upstrokes begin at the foot.
+    drop = random.uniform(0.15, 0.58 if random.random() < 0.85 else 0.95) * height
     left = max(reach - lean, 0.0)
     top, foot = (left + lean, 0.0), (left, height)
     strokes = [[(left + lean - reach, drop), top, foot]]
@@ -85,13 +86,16 @@ def draw_segments(digit: int, height: float, pen: float, slant: float) -> Ink:
     )
 
 
-def draw_operator(sign: str, height: float, pen: float, random: np.random.Generator) -> Ink:
+def draw_operator(
+    sign: str, height: float, pen: float, slant: float, random: np.random.Generator
+) -> Ink:
     """Draw an operator.
 
     Args:
         sign: one of `OPERATORS`.
         height: of a digit on the line, in pixels.
         pen: width of the stroke in pixels.
+        slant: tangent of the digits' angle; a slash leans more than a 1.
         random: chooses its shape.
     """
     size = height * random.uniform(0.4, 0.8)
@@ -113,10 +117,11 @@ def draw_operator(sign: str, height: float, pen: float, random: np.random.Genera
         return _strokes(strokes, pen)
     if sign == "/":
         tall = height * random.uniform(1.0, 1.5)
-        return _strokes([[(tall * random.uniform(0.3, 0.8), 0), (0, tall)]], pen)
+        lean = max(slant, 0.0) + random.uniform(0.3, 0.7)
+        return _strokes([[(tall * lean, 0), (0, tall)]], pen)
     if sign in "()":
         tall = height * random.uniform(1.0, 1.5)
-        deep = tall * random.uniform(0.12, 0.3)
+        deep = tall * random.uniform(0.14, 0.32)
         angles = np.linspace(-1.2, 1.2, 9)
         x = deep * (1 - np.cos(angles)) / (1 - np.cos(1.2))
         if sign == ")":

@@ -11,14 +11,15 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from runtime.errors import EdgeError, printable
+from runtime.model import artifact
 from runtime.model.artifact import Artifact
-from runtime.model.spec import Metrics
+from runtime.model.spec import SEQUENCE, Metrics
 from runtime.system import atomic_write, interrupt
 from train.checkpoint import Epoch
 from train.data import load, writers
 from train.lines.batches import BatchSource, LineBatch, stack
 from train.lines.compose import Composer
-from train.lines.fit import EPOCHS, LineTraining, exact_share, fit
+from train.lines.fit import EPOCHS, LABELS, LineTraining, exact_share, fit
 from train.lines.network import fold_batch_norm
 from train.lines.recipe import LineRecipe
 from train.lines.save import save
@@ -37,10 +38,12 @@ def run(
     seed: int,
     out: Path,
     resume: bool,
+    start: Path | None = None,
 ) -> Artifact:
     """Train, validate and save; prints its progress.
 
-    Beside `out` are written, under its name: `-checkpoint.npz` and `-history.csv`.
+    Beside `out` are written, under its name: `-checkpoint.npz` and `-history.csv`. The training
+    begins with the weights of the line reader `start`, or with random ones.
 
     Raises:
         EdgeError: the data are unfit, a file cannot be written, or the run to resume is another.
@@ -70,11 +73,22 @@ def run(
     )
     start_tensorflow(seed)
     training = LineTraining(recipe, seed)
+    started_from = None
+    if start is not None:
+        import keras
+
+        opened = artifact.read(start)
+        if opened.spec.labels != LABELS or opened.spec.kind != SEQUENCE:
+            raise EdgeError(f"--start-from {start}: not a line reader of digit-edge train-lines")
+        model = keras.saving.load_model(start, compile=False)
+        training.start_from(model, validation[len(validation) // 2].pixels)
+        started_from = opened.spec.digest
     settings = json.dumps(
         {
             "recipe": json.loads(recipe.to_json()),
             "seed": seed,
             "data": data_set.sha256,
+            "started from": started_from,
             "writers": None if by is None else hashlib.sha256(by.tobytes()).hexdigest(),
             "versions": dict(versions()),
         },
@@ -115,7 +129,7 @@ def run(
             for at in range(0, len(kept_lines), _VALIDATION_BATCH)
         ],
     )
-    artifact = save(
+    saved = save(
         out,
         model,
         data_set.dataset,
@@ -124,6 +138,7 @@ def run(
         provenance=(
             ("recipe", recipe.to_json()),
             ("seed", str(seed)),
+            *((("started from", started_from),) if started_from else ()),
             ("held back", f"the digits of {_VALIDATION_SHARE:.0%} of the writers"),
             *versions(),
         ),
@@ -133,7 +148,7 @@ def run(
         f"{100 * on_train:.2f} % of those trained on"
     )
     print(f"{printable(str(out))}: {out.stat().st_size:,} bytes", flush=True)
-    return artifact
+    return saved
 
 
 def _beside(out: Path, what: str) -> Path:

@@ -71,7 +71,7 @@ def test_operators_are_unknown_and_separators_are_no_signs(signs: str, text: str
 
 @pytest.mark.parametrize("sign", marks.OPERATORS)
 def test_operator_is_drawn(sign: str) -> None:
-    ink = marks.draw_operator(sign, 24, 3, np.random.default_rng(0))
+    ink = marks.draw_operator(sign, 24, 3, 0.1, np.random.default_rng(0))
     assert ink.max() == 1
     assert max(ink.shape) <= 60
 
