@@ -4152,6 +4152,7 @@ int digits_selftest(uint8_t workspace[DIGITS_WORKSPACE_BYTES])
     return 0;
 }
 
+#ifndef DIGIT_EDGE_KERNELS
 /* --- Preprocessing of a gray frame; runtime/preprocess is the Python version ------------------ */
 
 #define LONGEST 192 /* pixels; a frame with a longer side is shrunk to this side */
@@ -5588,6 +5589,8 @@ int digits_preprocess(const uint8_t *gray, int width, int height,
     return DIGITS_FOUND;
 }
 
+#endif /* DIGIT_EDGE_KERNELS */
+
 /* model_spec.json
 {
  "name": "digits",
@@ -5832,4 +5835,4 @@ int digits_preprocess(const uint8_t *gray, int width, int height,
 9
  */
 
-/* digest 7e917c0c1952bae565becc35f70efed959c4559a06ae10c76c30002472070cd8 */
+/* digest 5ee34fca0e747e986b1b8528f1613c3142581d8f93740576429a745486fec841 */

@@ -63,6 +63,8 @@ struct instructions {
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
 #include "neon.h"
 #include "neon_dotprod.h"
+#elif defined(__arm__) && !defined(__ARMEB__)
+#include "smlad.h"
 #endif
 
 static const struct instructions *chosen_instructions;
@@ -97,6 +99,8 @@ const char *digit_edge_choose(const char *limit)
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
         {&neon_dotprod, supports_dotprod()},
         {&neon, 1},
+#elif defined(__arm__) && !defined(__ARMEB__)
+        {&smlad, supports_smlad()},
 #endif
         {NULL, 0},
     };

@@ -21,8 +21,11 @@ from runtime.model import artifact
 
 PUBLISHED = Path(runtime.__file__).parent / "pretrained/digits-int8.c"
 KERNELS = Path(native.__file__).parent / "kernels"
-CROSS_COMPILER = shutil.which("aarch64-linux-gnu-gcc")
-EMULATOR = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+# Cross compiler, QEMU's program, and processors of the instruction sets.
+ARM = [
+    ("aarch64-linux-gnu-gcc", "qemu-aarch64", {"neon": "cortex-a53", "neon-dotprod": "max"}),
+    ("arm-linux-gnueabi-gcc", "qemu-arm", {"smlad": "arm1176", "portable": "arm1176"}),
+]
 # Calls the functions that the runtime calls; arguments: instruction set, images, scores.
 PROGRAM = r"""
 #include <stdint.h>
@@ -99,21 +102,22 @@ def test_each_instruction_set_gives_litert_s_scores_bit_by_bit(name, images, exp
         backend.choose_instructions(None)
 
 
-@pytest.mark.skipif(
-    CROSS_COMPILER is None or EMULATOR is None, reason="no compiler or QEMU for Arm"
-)
-def test_arm_instructions_give_litert_s_scores_bit_by_bit(images, expected, tmp_path) -> None:
+@pytest.mark.parametrize(("compiler", "emulator", "processors"), ARM)
+def test_arm_instructions_give_litert_s_scores_bit_by_bit(
+    compiler, emulator, processors, images, expected, tmp_path
+) -> None:
+    emulator = shutil.which(f"{emulator}-static") or shutil.which(emulator)
+    if shutil.which(compiler) is None or emulator is None:
+        pytest.skip(f"{compiler} or QEMU is missing")
     (tmp_path / "program.c").write_text(PROGRAM)
     images.tofile(tmp_path / "images")
     options = ["-O3", "-static", "-w", f"-I{KERNELS}", "-DDIGIT_EDGE_KERNELS=<kernels.h>"]
     subprocess.run(
-        [CROSS_COMPILER, *options, "program.c", PUBLISHED, "-o", "program"],
-        cwd=tmp_path,
-        check=True,
+        [compiler, *options, "program.c", PUBLISHED, "-o", "program"], cwd=tmp_path, check=True
     )
-    for name, processor in (("neon", "cortex-a53"), ("neon-dotprod", "max")):
+    for name, processor in processors.items():
         subprocess.run(
-            [EMULATOR, "-cpu", processor, "./program", name, "images", "scores"],
+            [emulator, "-cpu", processor, "./program", name, "images", "scores"],
             cwd=tmp_path,
             check=True,
         )
