@@ -5,10 +5,12 @@ model once, together with the vector code in the folder `kernels`; the library i
 user's cache. It is a program: open only models whose source you trust.
 """
 
+import contextlib
 import ctypes
 import os
 import re
 import subprocess
+import sys
 import sysconfig
 import tempfile
 import threading
@@ -33,6 +35,8 @@ _COMPILER_TIMEOUT_S = 600  # a longer run of the compiler is ended
 _MESSAGE_CHARACTERS = 500  # an error message contains at most this much output of the compiler
 _CHUNK_IMAGES = 64  # images per call of the library; the lock is free for other threads between
 
+# Folder of libraries that install-pi.sh compiled. Services cannot write to it, nor to a cache.
+_INSTALLED = Path(sys.prefix) / "cache" / "digit-edge" / "native"
 # Names of the sets of vector code, the fastest of each processor first, and of the plain C.
 INSTRUCTION_SETS = (
     "avx512-vnni",
@@ -167,11 +171,14 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> B
     """
     if device not in devices(name):
         raise BackendUnavailable(f"{name} has no device {device}: choose cpu")
+    library = f"{_key(artifact)}.so"
+    with contextlib.suppress(OSError):  # it is missing or damaged
+        return _open_library(artifact, _INSTALLED / library)
     folder = _cache_folder()
     if folder is not None:
-        return _load(artifact, folder / f"{_key(artifact)}.so")
+        return _load(artifact, folder / library)
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as temporary:
-        return _load(artifact, Path(temporary) / f"{_key(artifact)}.so")
+        return _load(artifact, Path(temporary) / library)
 
 
 def _load(artifact: Artifact, path: Path) -> NativeBackend:
@@ -179,17 +186,22 @@ def _load(artifact: Artifact, path: Path) -> NativeBackend:
     if not path.exists():
         _compile(artifact, path)
     try:
-        library = ctypes.CDLL(str(path))
+        return _open_library(artifact, path)
     except OSError:
         _compile(artifact, path)  # the power failed while the file was written
-        try:
-            library = ctypes.CDLL(str(path))
-        except OSError as error:
-            raise BackendUnavailable(
-                f"the library compiled from {artifact.path} cannot be loaded ({error}): set "
-                "XDG_CACHE_HOME to a folder from which programs may run"
-            ) from error
-    return NativeBackend(artifact, library, _LOCKS.setdefault(str(path), threading.Lock()))
+    try:
+        return _open_library(artifact, path)
+    except OSError as error:
+        raise BackendUnavailable(
+            f"the library compiled from {artifact.path} cannot be loaded ({error}): set "
+            "XDG_CACHE_HOME to a folder from which programs may run"
+        ) from error
+
+
+def _open_library(artifact: Artifact, path: Path) -> NativeBackend:
+    """Load the library at `path`; raise OSError if it is missing or damaged."""
+    lock = _LOCKS.setdefault(str(path), threading.Lock())
+    return NativeBackend(artifact, ctypes.CDLL(str(path)), lock)
 
 
 def _compile(artifact: Artifact, path: Path) -> None:

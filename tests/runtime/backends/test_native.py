@@ -166,6 +166,26 @@ def test_library_is_compiled_once(monkeypatch) -> None:
     assert Classifier.load(PUBLISHED).classify(np.zeros((28, 28), np.uint8)).label
 
 
+def test_library_of_the_installer_is_used_if_the_cache_cannot_be_written(
+    tmp_path, monkeypatch
+) -> None:
+    """As by a service on a Raspberry Pi, which also has no compiler."""
+    opened = artifact.read(PUBLISHED)
+    open_backend(opened)
+    cache = native._cache_folder()
+    assert cache is not None
+    monkeypatch.setattr(native, "_INSTALLED", cache)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PATH", "")
+    open_backend(opened)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / f"{native._key(opened)}.so").write_bytes(b"half a library")
+    monkeypatch.setattr(native, "_INSTALLED", tmp_path / "damaged")
+    with pytest.raises(BackendUnavailable, match="needs a C compiler"):
+        open_backend(opened)
+
+
 def test_missing_compiler_is_one_clear_line(tmp_path) -> None:
     environment = os.environ | {"PATH": "", "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(
