@@ -35,6 +35,9 @@ _SEARCH_SIDE_PX = 192  # a larger image is scaled down to this longer side to fi
 _MIN_DIGIT_PX = 28  # longer side; a smaller digit is segmented again in a larger copy
 _TARGET_DIGIT_PX = 48  # longer side of the digit in the larger copy
 _MIN_BATCH_IMAGES = 4  # files of a smaller batch are read one by one, not as one tall picture
+# A dtype object and a tuple, because `given_pixels` would make them at each call.
+_UINT8 = np.dtype(np.uint8)
+_PIXELS_SHAPES = (PIXELS_SHAPE, PIXELS_SHAPE[:2])
 # Gray level of 255. A 28x28 image whose top left pixel is at least this light is inverted before it
 # is compared with MNIST's format.
 _HALF_LEVEL = 128
@@ -84,7 +87,7 @@ def to_pixels(image: ImageSource, *, name: str | None = None) -> Pixels:
     Raises:
         ImageError: the image cannot be decoded.
     """
-    pixels = _given_pixels(image)
+    pixels = given_pixels(image)
     return preprocess(image, name=name).pixels if pixels is None else pixels
 
 
@@ -127,7 +130,7 @@ def preprocess(
         ImageError: the image cannot be decoded.
     """
     if not isinstance(image, CachedDecoder):
-        pixels = _given_pixels(image)
+        pixels = given_pixels(image)
         if pixels is not None:
             return PreprocessedImage(pixels, (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
         name = describe(image, name)
@@ -193,13 +196,9 @@ def _segment(gray: Gray) -> Segment | None:
     return segment_digit(gray)
 
 
-def _given_pixels(image: ImageSource) -> Pixels | None:
+def given_pixels(image: ImageSource) -> Pixels | None:
     """Return an image that is already a uint8 array (28, 28) or (28, 28, 1); otherwise None."""
-    if (
-        isinstance(image, np.ndarray)
-        and image.dtype == np.uint8
-        and image.shape in ((28, 28), PIXELS_SHAPE)
-    ):
+    if isinstance(image, np.ndarray) and image.dtype == _UINT8 and image.shape in _PIXELS_SHAPES:
         return image.reshape(PIXELS_SHAPE)
     return None
 
