@@ -20,8 +20,8 @@ from runtime.model.default_model import PRETRAINED
 
 _STARTS = 500  # starts of each program
 _FRAME_SIDE_PX = 280  # of the gray frame, which the program converts to MNIST's format
-# Starts a program repeatedly and prints wall time and processor time in µs, and peak resident memory
-# in KiB. In C, because a process inherits the peak of its parent, and Python's is 10 MB.
+# Starts a program repeatedly and prints wall time and processor time in µs, and peak resident
+# memory in KiB. In C, because a process inherits the peak of its parent, and Python's is 10 MB.
 _LAUNCHER = r"""
 #define _GNU_SOURCE
 #include <fcntl.h>
