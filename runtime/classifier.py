@@ -244,7 +244,9 @@ class Classifier:
         decoder = CachedDecoder(image, name)
         reader = self._line_reader()
         if reader is not None:
-            recognition = read_lines(decoder, reader, self._predict_components, keep_unknown)
+            recognition = read_lines(
+                decoder, reader, self._predict_batch, self._is_confirmed, keep_unknown
+            )
         else:
             digits_only = self.spec.rejection_model is not None
             recognition = recognize(decoder, self._predict_components, keep_unknown, digits_only)
@@ -306,11 +308,22 @@ class Classifier:
         )
         return prediction if accepted else replace(prediction, accepted=False)
 
-    def _is_confirmed(self, prediction: Prediction, pixels: Pixels) -> bool:
+    def _is_confirmed(
+        self,
+        prediction: Prediction,
+        pixels: Pixels,
+        may_augment: Callable[[], bool] = lambda: True,
+    ) -> bool:
         """Return whether an accepted prediction stays accepted when the ink is examined again.
 
         It does not if an 8 looks like a B, or if test-time augmentation contradicts an uncertain
         prediction. Predictions of models without a rejection model are always confirmed.
+
+        Args:
+            prediction: the accepted prediction.
+            pixels: of the image, uint8 (28, 28, 1).
+            may_augment: called before test-time augmentation, which takes 1.5 ms. If it returns
+                False, the prediction is not confirmed.
         """
         if self.spec.rejection_model is None:
             return True
@@ -319,6 +332,8 @@ class Classifier:
         score = self._scorer.score(pixels, prediction.confidence)
         if not self._scorer.is_uncertain(score, prediction.confidence):
             return True
+        if not may_augment():
+            return False
         from runtime.tta import mean_tta_score, tta_variants  # few images need it
 
         variants, predicted = tta_variants(pixels), int(prediction.scores.argmax())

@@ -145,8 +145,11 @@ def crop_whole(gray: Gray) -> LineCrop | None:
         gray: uint8 (height, width).
 
     Returns:
-        The line; None if the picture is blank.
+        The line; None if the picture is blank, or too large. It is large only if its digits are
+        low, and then it is not a crop of one line.
     """
+    if gray.size > _MAX_CROP_PIXELS:
+        return None
     foreground = subtract_background(gray)
     if foreground is not None:
         ink = np.minimum(foreground.contrast / np.float32(foreground.ink_level), 1)

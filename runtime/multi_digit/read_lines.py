@@ -13,6 +13,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from runtime.multi_digit.recognize import (
     Recognition,
     decode_page,
 )
-from runtime.multi_digit.verify import Sign, verify
+from runtime.multi_digit.verify import Predict, Sign, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
 from runtime.preprocess.grayscale import Gray
@@ -58,6 +59,7 @@ _COLUMN_NS = 3_000  # per column of a line, scaled to the line reader's height
 _GROUP_NS = 80_000  # per group of components that is arranged in lines
 _LINE_NS = 3_000_000  # per line that is straightened and read
 _PIECE_NS = 110_000  # per piece that is cut out and verified; a digit has one to nine
+_AUGMENT_NS = 1_500_000  # per digit that is scored again with test-time augmentation
 _PIECE_PIXEL_NS = 30  # per pixel from which it is cut out
 
 # Which of two readings is better: certain digits that …
@@ -65,11 +67,14 @@ _DOUBT_COST = 0.5  # … a doubtful place weighs
 _ONE_SIGN_WEIGHT = 0.2  # … a line of one digit weighs, which may be any stroke
 _LINE_COST = 0.9  # … a further line weighs
 
+_Confirm: TypeAlias = Callable[[Prediction, Pixels, Callable[[], bool]], bool]
+
 
 def read_lines(
     decoder: CachedDecoder,
     reader: LineReader,
-    predict: Callable[[list[Pixels]], list[Prediction]],
+    predict: Predict,
+    confirm: _Confirm,
     keep_unknown: bool = True,
 ) -> Recognition:
     """Read all numbers in an image.
@@ -78,6 +83,8 @@ def read_lines(
         decoder: of the image.
         reader: proposes the signs of each line.
         predict: returns the digit network's predictions for pixels, uint8 (28, 28, 1) each.
+        confirm: returns whether an accepted prediction stays accepted after test-time augmentation;
+            its third argument is called first and returns whether to augment.
         keep_unknown: whether places that are not certainly one digit are in the text as `UNKNOWN`;
             otherwise they are omitted.
 
@@ -87,7 +94,7 @@ def read_lines(
     decoded, writing = decode_page(decoder)
     decoder.release(MAX_HELD_PIXELS)
     work = _Work(decoder.work_ns + _PIXEL_NS * decoded.gray.size)
-    page_reader = _PageReader(reader, predict, work)
+    page_reader = _PageReader(reader, predict, confirm, work)
     try:
         best = page_reader.read(_crops(writing, work))
     except _TooMuchWork:
@@ -252,16 +259,14 @@ class _PageReader:
     Args:
         reader: proposes the signs of each line.
         predict: see `read_lines`.
+        confirm: see `read_lines`.
         work: of the page, until now.
     """
 
     def __init__(
-        self,
-        reader: LineReader,
-        predict: Callable[[list[Pixels]], list[Prediction]],
-        work: _Work,
+        self, reader: LineReader, predict: Predict, confirm: _Confirm, work: _Work
     ) -> None:
-        self._reader, self._predict, self._work = reader, predict, work
+        self._reader, self._predict, self._confirm, self._work = reader, predict, confirm, work
 
     def read(self, crops: list[LineCrop], turns: int = 0) -> _Page:
         """Read the lines of a page that was turned by `turns` right angles.
@@ -291,10 +296,19 @@ class _PageReader:
             _TooMuchWork: too many pieces of ink have to be cut out.
         """
 
-        def count_work(pieces: int, pixels: int) -> None:
+        def count_pieces(pieces: int, pixels: int) -> None:
             self._work.add(_PIECE_NS * pieces + _PIECE_PIXEL_NS * pixels)
 
-        return verify(crop, reading, self._predict, count_work)
+        def may_augment() -> bool:
+            fits = self._work.fits(_AUGMENT_NS)
+            if fits:
+                self._work.add(_AUGMENT_NS)
+            return fits
+
+        def confirm(prediction: Prediction, pixels: Pixels) -> bool:
+            return self._confirm(prediction, pixels, may_augment)
+
+        return verify(crop, reading, self._predict, confirm, count_pieces)
 
     def _vote(self, crop: LineCrop, first: list[Reading], signs: list[Sign]) -> list[Sign]:
         """If a digit is not certain, read a line narrower and wider, too, and let all vote.

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,8 @@ _MIN_DASH_HEIGHTS = 0.25  # a dash between digits is at least this wide …
 _MAX_DASH_ASPECT = 0.6  # … and lower than its width times this
 
 
+Predict: TypeAlias = Callable[[list[Pixels]], list[Prediction]]
+Confirm: TypeAlias = Callable[[Prediction, Pixels], bool]
 _Cut = tuple[npt.NDArray[np.intp], float]  # the column of a seam in each row, the ink on it
 
 
@@ -90,7 +93,8 @@ class Sign:
 def verify(
     crop: LineCrop,
     readings: list[Reading],
-    predict: Callable[[list[Pixels]], list[Prediction]],
+    predict: Predict,
+    confirm: Confirm,
     count_work: Callable[[int, int], None] = lambda pieces, pixels: None,
 ) -> list[Sign]:
     """Verify a line.
@@ -102,6 +106,8 @@ def verify(
         crop: the line.
         readings: of the line reader, from left to right.
         predict: returns the digit network's predictions for pixels, uint8 (28, 28, 1) each.
+        confirm: returns whether an accepted prediction stays accepted after test-time augmentation,
+            which takes ten times as long as the prediction. Few digits are confirmed.
         count_work: called with a number of pieces of ink, and of the pixels from which they are cut
             out, before this is done.
 
@@ -112,13 +118,16 @@ def verify(
         return []
     strict = len(readings) <= _MAX_STRICT_SIGNS
     pieces = _align(crop.digits, crop, readings, predict, count_work)
-    judged = [_judge(*pair, crop, strict) for pair in zip(readings, pieces, strict=True)]
+    judged = [
+        _judge(reading, piece, crop, strict, confirm)
+        for reading, piece in zip(readings, pieces, strict=True)
+    ]
     doubtful = not all(sign.accepted or sign.is_other for sign in judged)
     left_over = any(piece.before or piece.after for piece in pieces)
     if (doubtful or left_over) and _has_more_ink(crop):
         others = _align(crop.ink, crop, readings, predict, count_work)
         for number, (reading, piece) in enumerate(zip(readings, others, strict=True)):
-            sign = _judge(reading, piece, crop, strict)
+            sign = _judge(reading, piece, crop, strict, confirm)
             if _rank(sign, piece) > _rank(judged[number], pieces[number]):
                 judged[number], pieces[number] = sign, piece
     signs: list[Sign] = []
@@ -147,7 +156,9 @@ def _rank(sign: Sign, piece: "_Piece") -> tuple[bool, int, float]:
     return sign.accepted, -len(piece.before) - len(piece.after), sign.confidence
 
 
-def _judge(reading: Reading, piece: "_Piece", crop: LineCrop, strict: bool) -> Sign:
+def _judge(
+    reading: Reading, piece: "_Piece", crop: LineCrop, strict: bool, confirm: Confirm
+) -> Sign:
     """Decide whether a digit is accepted.
 
     Args:
@@ -155,11 +166,12 @@ def _judge(reading: Reading, piece: "_Piece", crop: LineCrop, strict: bool) -> S
         piece: its ink, and what the digit network reads.
         crop: of the line.
         strict: whether the digit network's rejection model has to accept it, too.
+        confirm: see `verify`.
     """
     if reading.label == UNKNOWN:
         return Sign(UNKNOWN, reading.confidence, False, piece.box, None, reading.confidence)
     prediction = piece.prediction
-    if prediction is None or piece.ink is None:
+    if prediction is None or piece.ink is None or piece.pixels is None:
         return Sign(reading.label, 0.0, False, piece.box, None, reading.confidence)
     if is_filled_shape(piece.ink > 0.5):
         return Sign(reading.label, 0.0, False, piece.box, prediction, _IMPLAUSIBLE)
@@ -168,11 +180,12 @@ def _judge(reading: Reading, piece: "_Piece", crop: LineCrop, strict: bool) -> S
         reading.confidence >= CERTAIN and probability >= MIN_PROBABILITY
     )
     confidence = reading.confidence * probability
-    is_clear = not piece.is_cut and prediction.accepted and probability >= _CLEAR_PROBABILITY
-    least = MIN_CLEAR_CONFIDENCE if is_clear else MIN_CONFIDENCE
-    accepted = agrees and reading.confidence >= least
-    if strict and not prediction.accepted:
-        accepted = False
+    accepted = agrees and reading.confidence >= MIN_CLEAR_CONFIDENCE
+    is_doubtful = reading.confidence < MIN_CONFIDENCE
+    if is_doubtful:
+        accepted = accepted and not piece.is_cut and probability >= _CLEAR_PROBABILITY
+    if strict or is_doubtful:
+        accepted = accepted and prediction.accepted and confirm(prediction, piece.pixels)
     if reading.label == "1":
         # From the top to the bottom of the crop it may be the edge of a page or of a box; low and
         # cut from its neighbor, the hook of a 1.
@@ -194,6 +207,7 @@ class _Piece:
         box: of `ink` in the crop's pixels.
         before: boxes of other ink of the size of a digit, to the left of the sign.
         after: the same to its right.
+        pixels: of `ink` in MNIST's format, uint8 (28, 28, 1); None if the network was not asked.
         prediction: of the digit network; None if it was not asked.
         is_cut: whether it is cut from a neighbor through ink.
     """
@@ -202,6 +216,7 @@ class _Piece:
     box: Box
     before: tuple[Box, ...]
     after: tuple[Box, ...]
+    pixels: Pixels | None = None
     prediction: Prediction | None = None
     is_cut: bool = False
 
@@ -210,7 +225,7 @@ def _align(
     plane: npt.NDArray[np.uint8],
     crop: LineCrop,
     readings: list[Reading],
-    predict: Callable[[list[Pixels]], list[Prediction]],
+    predict: Predict,
     count_work: Callable[[int, int], None],
 ) -> list[_Piece]:
     """Cut a line between its signs, so that the pieces look most like them.
@@ -230,7 +245,7 @@ def _align(
         for right, _ in after
     ]
     count_work(len(widths), len(ink) * sum(widths))
-    pixels = np.arange(width)
+    all_columns = np.arange(width)
     pieces: list[dict[tuple[int, int], _Piece]] = []
     for number, column in enumerate(columns):
         first, last = number == 0, number + 1 == len(columns)
@@ -238,23 +253,23 @@ def _align(
         for a, (left, left_ink) in enumerate(cuts[number]):
             for b, (right, right_ink) in enumerate(cuts[number + 1]):
                 start, end = int(left.min()), max(int(right.max()), int(left.min()) + 1)
-                own = pixels[start:end]
-                inside = (own >= left[:, None]) & (own < right[:, None])
+                own_columns = all_columns[start:end]
+                inside = (own_columns >= left[:, None]) & (own_columns < right[:, None])
                 part = np.where(inside, ink[:, start:end], np.float32(0))
                 piece = _choose(part, start, column, crop.digit_height, first, last)
                 is_cut = max(left_ink, right_ink) >= _FREE_INK
                 options[a, b] = replace(piece, is_cut=is_cut)
         pieces.append(options)
     asked = [
-        (number, key, piece.ink)
+        (number, key, tight_to_mnist_format(dilate_thin_strokes(piece.ink)))
         for number, options in enumerate(pieces)
         if readings[number].label != UNKNOWN
         for key, piece in options.items()
         if piece.ink is not None
     ]
-    predictions = predict([tight_to_mnist_format(dilate_thin_strokes(ink)) for *_, ink in asked])
-    for (number, key, _), prediction in zip(asked, predictions, strict=True):
-        pieces[number][key] = replace(pieces[number][key], prediction=prediction)
+    predictions = predict([pixels for *_, pixels in asked])
+    for (number, key, own), prediction in zip(asked, predictions, strict=True):
+        pieces[number][key] = replace(pieces[number][key], pixels=own, prediction=prediction)
     best: dict[int, tuple[float, list[_Piece]]] = {0: (0.0, [])}
     for reading, options in zip(readings, pieces, strict=True):
         following: dict[int, tuple[float, list[_Piece]]] = {}

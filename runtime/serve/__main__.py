@@ -15,6 +15,8 @@ from runtime.errors import EdgeError
 from runtime.serve.access_options import TOKEN_VARIABLE, access_options, add_access_arguments
 from runtime.serve.addresses import parse_port
 
+_MAX_COLLECTED_MIB = 100  # default of --max-collected; room for 25,000 drawings
+
 # The end of the text of --help.
 _NOTES = f"""\
 Open the printed address in a browser. Draw with mouse, finger, pen or keyboard, drop or paste a
@@ -36,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     """Serve until a signal ends the process; return the exit status 0 after SIGTERM."""
     arguments = parse_args(argv)
     try:
+        from runtime.serve.collection import Collection
         from runtime.serve.limits import Limits
         from runtime.serve.run import serve
         from runtime.serve.service import Certificate
@@ -55,7 +58,10 @@ def main(argv: list[str] | None = None) -> int:
         certificate = Certificate(arguments.certificate, arguments.key)
     report_unused_model(arguments.model, arguments.backend)
     model = ModelOptions(arguments.model, arguments.backend, arguments.threads, arguments.device)
-    serve(model, arguments.host, arguments.port, limits, arguments.access, certificate)
+    collection = None
+    if arguments.collect is not None:
+        collection = Collection(arguments.collect, arguments.max_collected << 20)
+    serve(model, arguments.host, arguments.port, limits, arguments.access, certificate, collection)
     return 0
 
 
@@ -88,7 +94,19 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     access.add_argument(
         "--key", metavar="FILE", help="the private key, if the certificate file has none"
     )
+    parser.add_argument(
+        "--collect",
+        metavar="FOLDER",
+        help="keep each picture whose label a user of the page confirms or corrects, in one "
+        "subfolder of FOLDER for each label, as digit-edge train reads them (default: keep none)",
+    )
     limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--max-collected",
+        type=_positive,
+        metavar="N",
+        help=f"largest size of the folder of --collect, in MiB (default: {_MAX_COLLECTED_MIB})",
+    )
     limits.add_argument(
         "--max-body",
         type=_positive,
@@ -114,6 +132,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.key is not None and arguments.certificate is None:
         parser.error("--key needs --certificate")
+    if arguments.max_collected is None:
+        arguments.max_collected = _MAX_COLLECTED_MIB
+    elif arguments.collect is None:
+        parser.error("--max-collected needs --collect")
     arguments.access = access_options(parser, arguments)
     return arguments
 

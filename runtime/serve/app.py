@@ -4,9 +4,11 @@
 preview uses `starlette_app`.
 """
 
+import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,6 +20,7 @@ from starlette.types import ASGIApp
 from runtime.engines import ENGINES
 from runtime.serve import bodies, metrics, openapi, static
 from runtime.serve.access import AccessMiddleware, AccessPolicy
+from runtime.serve.collection import Collection, check_label
 from runtime.serve.limits import Limits, UploadBudget
 from runtime.serve.problem_details import HttpProblem
 from runtime.serve.supervisor import Supervisor, WorkerResponse
@@ -29,7 +32,10 @@ _QUOTED_CHARS = 40  # length of the start of an invalid parameter that an error 
 
 
 def create_app(
-    supervisor: Supervisor, limits: Limits | None = None, access: AccessPolicy | None = None
+    supervisor: Supervisor,
+    limits: Limits | None = None,
+    access: AccessPolicy | None = None,
+    collection: Collection | None = None,
 ) -> ASGIApp:
     """Return the ASGI application with the page, the API and the metrics.
 
@@ -37,8 +43,9 @@ def create_app(
         supervisor: a started supervisor; the application opens and closes it.
         limits: the limits on requests; None for the default limits.
         access: the access policy. None allows requests to a loopback address, without a token.
+        collection: keeps labeled images; None keeps no images.
     """
-    api = _Api(supervisor, limits or Limits(), access or AccessPolicy())
+    api = _Api(supervisor, limits or Limits(), access or AccessPolicy(), collection)
     handlers: dict[str, tuple[str, Handler]] = {
         each.path: (each.method, getattr(api, each.name)) for each in openapi.OPERATIONS
     }
@@ -91,8 +98,15 @@ def starlette_app(
 
 
 class _Api:
-    def __init__(self, supervisor: Supervisor, limits: Limits, access: AccessPolicy) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        limits: Limits,
+        access: AccessPolicy,
+        collection: Collection | None,
+    ) -> None:
         self._supervisor, self._limits, self.access = supervisor, limits, access
+        self._collection = collection
         self._version = _version()
         self.counts = metrics.ServerMetrics(self._version)
         self._uploads = UploadBudget(limits.memory_bytes)
@@ -125,8 +139,26 @@ class _Api:
         for label, accepted, confidence, seconds in result.digits:
             self.counts.count_answer(label, accepted, confidence, seconds)
 
+    async def label(self, request: Request) -> Response:
+        if self._collection is None:
+            raise HttpProblem(
+                404, "this server keeps no images: start it with --collect FOLDER to keep them"
+            )
+        label = request.query_params.get("label", "")
+        if label not in (await self._supervisor.describe()).labels:
+            raise HttpProblem(
+                400, f"label is {label[:_QUOTED_CHARS]!r}: pass one of the model's labels"
+            )
+        check_label(label)
+        with self._uploads.lease() as reserve:
+            image, is_json = await read_image(request, self._limits, reserve)
+            png = (await self._supervisor.ask("to-png", image, is_json=is_json)).body
+        return _json(await asyncio.to_thread(self._collection.add, label, png))
+
     async def model(self, _: Request) -> Response:
-        return _json(await self._supervisor.describe())
+        model = await self._supervisor.describe()
+        name = None if self._collection is None else self._collection.name
+        return _json(replace(model, collects_in=name))
 
     async def healthz(self, _: Request) -> Response:
         if not await self._supervisor.is_healthy():

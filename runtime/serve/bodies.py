@@ -55,6 +55,8 @@ class ModelDescription(Model):
         provenance: how the model was made: recipe, seed, versions.
         max_body_bytes: a request with a larger body gets 413.
         max_pixels: an image with more pixels gets 413; a JPEG may have four times this number.
+        collects_in: name of the folder in which the server keeps labeled images; null if it keeps
+            no images.
     """
 
     labels: list[str]
@@ -65,6 +67,7 @@ class ModelDescription(Model):
     provenance: dict[str, str]
     max_body_bytes: int
     max_pixels: int
+    collects_in: str | None = None
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,19 @@ class Reading:
     digits: list[Digit]
     total_ms: Milliseconds
     model: Model
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An image that was kept for training.
+
+    Attributes:
+        label: the label with which it was kept.
+        images: number of images that are kept now.
+    """
+
+    label: str
+    images: int
 
 
 @dataclass(frozen=True)

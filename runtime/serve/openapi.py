@@ -26,7 +26,7 @@ _PROBLEMS = {
     400: "no image, a form or JSON that cannot be read, or an invalid parameter",
     401: "the token is missing or wrong",
     403: "the request comes from a page of another site",
-    404: "unknown model",
+    404: "unknown model, or this server keeps no images",
     408: "the body took too long to arrive",
     413: "the body or the image is too large",
     415: "the content type is not that of an image, a form or JSON, or the body is compressed",
@@ -35,6 +35,7 @@ _PROBLEMS = {
     500: "internal error; the server's log has the traceback",
     501: "the network has no feature maps to show",
     503: "too many requests at once, or the worker is being replaced: try again in a second",
+    507: "the folder of labeled images is full or cannot be written",
 }
 _IMAGE_PROBLEMS = (400, 408, 413, 415, 422, 503)  # error statuses of operations with an image
 # The query parameter of /v1/classify and /v1/feature-maps.
@@ -44,6 +45,14 @@ _DRAWING: Schema = {
     "description": "Whether the image is a drawing, dark on white: every mark is then ink. "
     "Shadows, ruled lines and specks are not removed.",
     "schema": {"type": "boolean", "default": False},
+}
+# The query parameter of /v1/labels.
+_LABEL: Schema = {
+    "name": "label",
+    "in": "query",
+    "required": True,
+    "description": "The true label of the image, one of the model's labels.",
+    "schema": {"type": "string"},
 }
 # The path parameter of /v2/models/{name}, and a header of its infer operation.
 _NAME: Schema = {
@@ -120,6 +129,16 @@ OPERATIONS = (  # all operations of the API
         "Read the numbers on a page, several digits and lines",
         bodies.Reading,
         _IMAGE_PROBLEMS,
+        takes_image=True,
+    ),
+    Operation(
+        "POST",
+        "/v1/labels",
+        "label",
+        "Keep an image and its true label for training; the server must run with --collect",
+        bodies.Kept,
+        (*_IMAGE_PROBLEMS, 404, 507),
+        (_LABEL,),
         takes_image=True,
     ),
     Operation(

@@ -4,17 +4,19 @@
 """
 
 import base64
+import io
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from runtime.backends.feature_maps import Maps
 from runtime.classifier import Classifier
 from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.prediction import Prediction
-from runtime.preprocess.decode import decode
+from runtime.preprocess.decode import decode, decode_color
 from runtime.preprocess.mnist_format import to_mnist_format
 from runtime.preprocess.pipeline import DARK_ON_LIGHT, PreprocessedImage, preprocess
 from runtime.serve import bodies
@@ -54,6 +56,7 @@ class WorkerBody:
 
 
 _MAX_DRAWING_SIDE_PX = 512  # a drawing with a longer side is scaled down to this side
+_MAX_KEPT_SIDE_PX = 1000  # an image with a longer side is kept scaled down to this side
 _SCORE_DECIMALS = 6  # decimals of scores in a response
 _MILLISECONDS_DECIMALS = 3  # decimals of durations in a response
 
@@ -149,6 +152,24 @@ def read(classifier: Classifier, image: bytes) -> WorkerBody:
     )
     counted = [_counted(digit.prediction, None) for digit in recognition.digits]
     return WorkerBody(bodies.encode(body), counted)
+
+
+def to_png(image: bytes) -> WorkerBody:
+    """Convert an image to an upright PNG without metadata, of at most 1,000 pixels a side.
+
+    The PNG is gray if the image is; transparent pixels become white.
+
+    Args:
+        image: the bytes of an image file.
+
+    Raises:
+        ImageError: the image cannot be decoded.
+    """
+    rgb = decode_color(image, longest=_MAX_KEPT_SIDE_PX).rgb
+    is_gray = (rgb == rgb[:, :, :1]).all()
+    file = io.BytesIO()
+    Image.fromarray(rgb[:, :, 0] if is_gray else rgb).save(file, "PNG")
+    return WorkerBody(file.getvalue(), [])
 
 
 def describe(classifier: Classifier, limits: Limits) -> bodies.ModelDescription:

@@ -12,6 +12,7 @@ from runtime.serve import service
 from runtime.serve.access import find_access
 from runtime.serve.access_options import AccessOptions
 from runtime.serve.app import create_app
+from runtime.serve.collection import Collection
 from runtime.serve.limits import Limits
 from runtime.serve.supervisor import Supervisor
 from runtime.serve.wire import ModelOptions
@@ -25,6 +26,7 @@ def serve(
     limits: Limits,
     access_options: AccessOptions,
     certificate: service.Certificate | None,
+    collection: Collection | None = None,
 ) -> None:
     """Serve until a signal ends the process; print the address once requests are accepted.
 
@@ -35,6 +37,7 @@ def serve(
         limits: the limits on requests.
         access_options: the token and host names of the command line.
         certificate: the certificate for HTTPS; None serves HTTP.
+        collection: keeps labeled images; None keeps no images.
 
     Raises:
         EdgeError: the address is not available, or other machines could reach it without a token.
@@ -44,7 +47,7 @@ def serve(
     access = find_access(host, access_options, option="--host")
     listener = service.bind(host, port)
     supervisor = Supervisor(model, limits)
-    app = create_app(supervisor, limits, access)
+    app = create_app(supervisor, limits, access, collection)
     scheme = "http" if certificate is None else "https"
     address = f"{scheme}://{service.address_of(listener)}/"
     return_freed_memory()

@@ -171,7 +171,7 @@ class Supervisor:
 
         Args:
             task: "classify" or "feature-maps" for an image of a single digit, "read" for a page,
-                "infer" for an inference request.
+                "to-png" to convert an image, "infer" for an inference request.
             image: the bytes of an image file, or the body of an inference request.
             options: further fields of the message's header; `runtime.serve.worker` lists them.
 

@@ -9,6 +9,8 @@ an `id` and one of these values of `task`:
 - `classify`: The body is an image. The header has `drawing`, see POST /v1/classify.
 - `feature-maps`: The same for POST /v1/feature-maps; the reply has no digits.
 - `read`: The body is an image of a page.
+- `to-png`: The body is an image. The body of the reply is the image as a PNG, not JSON, and the
+  reply has no digits.
 - `infer`: The body is that of POST /v2/models/{name}/infer. The header has `name` and `json_bytes`,
   the size of the JSON in the body, or None.
 
@@ -100,6 +102,8 @@ class _Worker:
         with self._budget.lease(check_size(image, self._limits, page=task == "read")):
             if task == "read":
                 return self._model.run(lambda c: responses.read(c, image))
+            if task == "to-png":
+                return responses.to_png(image)
             drawing = header["drawing"]
             if task == "feature-maps":
                 return self._model.run(lambda c: responses.feature_maps(c, image, drawing))

@@ -11,13 +11,14 @@ import { number, setOwnClasses, text } from "./texts.js";
 
 const $ = (id) => document.getElementById(id);
 const ANNOUNCE_DELAY_MS = 600; // a screen reader hears an answer that does not change for this long
-const MAX_LIST_LABELS = 12; // more labels get two columns, and are cut off in the hint
+const MAX_LIST_LABELS = 12; // of more labels, the hint and the scores show this many
 const PIXELS_SIDE = 28; // of the model's input
 const MAX_ANSWER_REM = 9; // font size of the answer; long or multi-line answers are smaller
 
 let engine = null;
 let pending = null; // the newest request; it replaces older ones that were not sent
 let busy = false; // whether a request is being processed
+let answered = null; // the canvas whose answer is shown, and whether it is a drawing
 let announcement = 0; // timer of the next announcement
 let pictures = null; // the camera and its controls; null on the static site, which reads drawings only
 
@@ -35,6 +36,14 @@ $("switch")?.addEventListener("click", () => {
   document.querySelector("[name=mode][value=number]").checked = true;
   onMode();
   pad.canvas.focus();
+});
+$("keep")?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  keep();
+});
+$("true-label")?.addEventListener("change", () => {
+  $("keep-button").disabled = false;
+  $("kept").textContent = text("keep.help", { folder: engine.model.collects_in });
 });
 $("maps").addEventListener("toggle", () => {
   if ($("maps").open) requestAgain();
@@ -79,11 +88,13 @@ async function openEngine() {
 function showModel() {
   const { labels } = engine.model;
   const isDigits = labels.length === 10 && labels.every((label, i) => label === String(i));
-  const isLong = labels.length > MAX_LIST_LABELS;
   setOwnClasses(!isDigits);
-  $("scores").replaceChildren(...labels.map(scoreRow));
-  $("scores").classList.toggle("many", isLong);
-  $("scores").classList.toggle("own", !isDigits && !isLong);
+  $("scores").replaceChildren(...labels.slice(0, MAX_LIST_LABELS).map(scoreRow));
+  $("scores").classList.toggle("own", !isDigits);
+  const isLong = labels.length > MAX_LIST_LABELS;
+  const counts = { shown: MAX_LIST_LABELS, all: labels.length };
+  $("scores-title").textContent = text(isLong ? "confidence.highest" : "confidence", counts);
+  showCollection();
   showHint();
   showFacts();
 }
@@ -200,11 +211,46 @@ function showAnswer(result, { canvas, isDrawing, unfinished }) {
   if (accepted) showSure(percent(confidence), text("sure"));
   else showSure(text("rejected"), text("rejected.guess", { label, percent: percent(confidence) }));
   drawPixels(pixels);
-  scores.forEach(({ score }, i) => showScore($("scores").children[i], score, score === confidence));
+  showScores(scores, confidence);
   showFacts(result);
   if (!isDrawing) pad.showPicture(canvas, [{ box, text: accepted ? label : "?" }]);
   const spoken = accepted ? text("sure.spoken", { label, percent: percent(confidence) }) : text("rejected");
   announceLater(spoken, unfinished);
+  if ($("keep")) offer({ canvas, isDrawing }, label);
+}
+
+// Show whether the server keeps pictures, and say what it stores and where.
+function showCollection() {
+  if (!$("keep")) return;
+  const { labels, collects_in: folder } = engine.model;
+  $("keep").hidden = !folder;
+  $("true-label").replaceChildren(...labels.map((label) => new Option(label, label)));
+  $("kept").textContent = text("keep.help", { folder });
+}
+
+// Offer to keep what was classified, with its true label; null offers nothing.
+function offer(shown, label) {
+  answered = shown;
+  for (const control of [$("true-label"), $("keep-button")]) control.disabled = !shown;
+  if (shown) $("true-label").value = label;
+  if (engine) $("kept").textContent = text("keep.help", { folder: engine.model.collects_in });
+}
+
+// Have the server keep the picture on the pad with the chosen label.
+async function keep() {
+  const { canvas, isDrawing } = answered;
+  const label = $("true-label").value;
+  $("keep-button").disabled = true; // a second click would keep the same again
+  try {
+    const kept = await engine.keep(isDrawing ? pad.digit() : canvas, isDrawing, label);
+    showProblem("");
+    const { label: name, images: count } = kept;
+    $("kept").textContent = text("kept", { label: name, folder: engine.model.collects_in, count });
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    $("keep-button").disabled = false;
+    showProblem(error.message);
+  }
 }
 
 // Show the answer to a request for a number.
@@ -269,6 +315,7 @@ function showNothing(message) {
   showSure("", message ?? text(live ? "status.camera" : "status.nothing"));
   drawPixels(new Uint8Array(PIXELS_SIDE * PIXELS_SIDE));
   for (const row of $("scores").children) showScore(row, 0, false);
+  if ($("keep")) offer(null);
   showBlocks($("blocks"), []);
   $("maps-note").textContent = text("maps.waiting");
   if (engine) showProblem(""); // otherwise it says why there is no engine
@@ -302,6 +349,17 @@ function scoreRow(label) {
   row.append(name, bar, value);
   showScore(row, 0, false);
   return row;
+}
+
+// Show the score of each label; of many labels, the highest scores.
+function showScores(scores, highest) {
+  const rows = $("scores").children;
+  const isShort = scores.length <= rows.length;
+  const shown = isShort ? scores : scores.toSorted((a, b) => b.score - a.score).slice(0, rows.length);
+  shown.forEach(({ label, score }, i) => {
+    rows[i].firstChild.textContent = label;
+    showScore(rows[i], score, score === highest);
+  });
 }
 
 function showScore(row, score, best) {

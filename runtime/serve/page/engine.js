@@ -2,7 +2,7 @@
 //
 // The static site replaces this file with export/site/engine.js, which runs the model in the browser.
 // Both export `open`, which returns an engine with `model`, `classify` and `featureMaps`; only this one
-// has `read` and `describe`. The camera preview uses `Server` to request its stream.
+// has `read`, `keep` and `describe`. The camera preview uses `Server` to request its stream.
 
 import { text } from "./texts.js";
 
@@ -32,6 +32,7 @@ export async function open(askToken) {
     featureMaps: (canvas, drawing) => server.featureMaps(canvas, drawing),
     classify: (canvas, drawing) => server.classify(canvas, drawing),
     read: (canvas, drawing) => server.read(canvas, drawing),
+    keep: (canvas, drawing, label) => server.keep(canvas, drawing, label),
   };
 }
 
@@ -70,6 +71,11 @@ export class Server {
     const start = performance.now();
     const answer = await (await this.#send("v1/read", canvas, drawing)).json();
     return { ...answer, total_ms: performance.now() - start };
+  }
+
+  // Keep an image with its true label on the server; return the label and how many images are kept.
+  async keep(canvas, drawing, label) {
+    return (await this.#send(`v1/labels?label=${encodeURIComponent(label)}`, canvas, drawing)).json();
   }
 
   async #send(path, canvas, drawing) {

@@ -249,9 +249,9 @@ def test_digit_that_the_digit_network_reads_otherwise_is_not_accepted() -> None:
     centers = _centers(crop)
     right = [Reading(label, 0.9, x / width) for label, x in zip("537", centers, strict=True)]
     wrong = [right[0], Reading("8", 0.9, right[1].column), right[2]]
-    signs = verify(crop, right, CLASSIFIER._predict_components)
+    signs = verify(crop, right, CLASSIFIER._predict_batch, CLASSIFIER._is_confirmed)
     assert [sign.accepted for sign in signs] == [True] * 3
-    signs = verify(crop, wrong, CLASSIFIER._predict_components)
+    signs = verify(crop, wrong, CLASSIFIER._predict_batch, CLASSIFIER._is_confirmed)
     assert [sign.accepted for sign in signs] == [True, False, True]
 
 
@@ -260,7 +260,7 @@ def test_digit_that_the_line_reader_skipped_is_an_unknown_place() -> None:
     assert crop is not None
     width, centers = crop.ink.shape[1], _centers(crop)
     readings = [Reading("5", 1.0, centers[0] / width), Reading("7", 1.0, centers[2] / width)]
-    signs = verify(crop, readings, CLASSIFIER._predict_components)
+    signs = verify(crop, readings, CLASSIFIER._predict_batch, CLASSIFIER._is_confirmed)
     assert "".join(sign.label if sign.accepted else UNKNOWN for sign in signs) == f"5{UNKNOWN}7"
 
 
@@ -317,12 +317,20 @@ def test_work_of_a_page_of_noise_is_limited() -> None:
     def count(batch: list[Array]) -> list[Prediction]:
         nonlocal pieces
         pieces += len(batch)
-        return CLASSIFIER._predict_components(batch)
+        return CLASSIFIER._predict_batch(batch)
 
     reader = CLASSIFIER._line_reader()
     assert reader is not None
-    read_lines(CachedDecoder(gray), reader, count)
+    read_lines(CachedDecoder(gray), reader, count, CLASSIFIER._is_confirmed)
     assert 1000 < pieces < 4000
+
+
+def test_large_page_is_not_taken_for_one_line() -> None:
+    """The memory of the whole picture as one line would exceed the limit of 260 MB."""
+    small = np.full((60, 200), 230, np.uint8)
+    small[10:50, 40:48] = 20
+    assert crop_whole(small) is not None
+    assert crop_whole(np.kron(small, np.ones((20, 20), np.uint8))) is None
 
 
 def test_page_is_read_although_it_has_too_much_ink_if_it_is_turned() -> None:

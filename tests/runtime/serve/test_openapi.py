@@ -38,6 +38,7 @@ OPERATIONS = [
     ("POST", "/v1/classify"),
     ("POST", "/v1/feature-maps"),
     ("POST", "/v1/read"),
+    ("POST", "/v1/labels"),
     ("GET", "/v1/model"),
     ("GET", "/v2"),
     ("GET", "/v2/health/live"),
@@ -78,9 +79,12 @@ def test_document_describes_exactly_the_existing_operations(server, document):
     assert document["openapi"].startswith("3.1")
     for path, methods in document["paths"].items():
         for method in methods:
-            # A path or method that does not exist would give 404 or 405.
             response = server.client.request(method, path.replace("{name}", "digits"))
-            assert response.status_code in (200, 400)
+            if path == "/v1/labels":
+                assert "--collect" in response.json()["detail"]
+            else:
+                # A path or method that does not exist would give 404 or 405.
+                assert response.status_code in (200, 400)
     described = {(m.upper(), path) for path, methods in document["paths"].items() for m in methods}
     assert described == set(OPERATIONS)
 
@@ -96,6 +100,7 @@ def test_document_describes_exactly_the_existing_operations(server, document):
         ("POST", "/v1/feature-maps", {"content": b"no image"}, 422),
         ("POST", "/v1/read", {"content": "photo"}, 200),
         ("POST", "/v1/read", {"files": {"image": "photo"}}, 200),
+        ("POST", "/v1/labels?label=3", {"content": "photo"}, 404),
         ("GET", "/v1/model", {}, 200),
         ("POST", "/v1/classify", {"json": {"image": "base64"}}, 200),
         ("GET", "/v2", {}, 200),

@@ -119,7 +119,7 @@ def test_every_control_has_an_accessible_name(server, opened):
         ):
             assert page.get_by_role(role, name=name).count() == 1, name
         assert page.get_attribute("html", "lang") == "en"
-        assert page.locator("[role=status]").get_attribute("aria-live") == "polite"
+        assert page.locator("#spoken").get_attribute("aria-live") == "polite"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
