@@ -26,8 +26,9 @@ from runtime.errors import ArtifactError, BackendUnavailable, printable
 from runtime.model.artifact import Artifact
 
 _KERNELS = Path(__file__).parent / "kernels"  # the vector code, in C
+_SYSTEM = str(sysconfig.get_config_var("MULTIARCH"))  # as "arm-linux-gnueabihf"
 # On 32-bit Arm, -O3 takes twice the time of the compiler and gives slower code.
-_OPTIMIZATION = "-O2" if os.uname().machine.startswith("armv") else "-O3"
+_OPTIMIZATION = "-O2" if _SYSTEM.startswith("arm-") else "-O3"
 # No -march=native: the vector code asks the processor at run time. -ffp-contract=off: a fused
 # multiply-add would round the scores differently.
 _OPTIONS = ("-std=gnu99", _OPTIMIZATION, "-ffp-contract=off", "-fPIC", "-shared", "-w")
@@ -235,7 +236,7 @@ def _compile(artifact: Artifact, path: Path) -> None:
 
 def _key(artifact: Artifact) -> str:
     """Return a file name that differs for each model, vector code, options and kind of machine."""
-    parts = [*_OPTIONS, str(sysconfig.get_config_var("MULTIARCH")), os.uname().machine]
+    parts = [*_OPTIONS, _SYSTEM, os.uname().machine]
     code = [header.read_bytes() for header in sorted(_KERNELS.glob("*.h"))]
     checksum = zlib.crc32(b"\0".join([*map(str.encode, parts), *code]))
     return f"{artifact.spec.digest}-{checksum:08x}"
