@@ -11,6 +11,7 @@
 # make pi                  install, test and measure the wheel on emulated Raspberry Pis
 # make pi-page             run the commands of docs/raspberry-pi.md on an emulated one
 # make mcu                 prove and measure the model as C on emulated microcontrollers
+# make wasm                compile the program of the static site to WebAssembly, with clang and lld
 # make portability         open the published artifacts in seven engines from PyPI
 # make lint                check style and types
 # make lock [LOCKS=extra]  renew requirements/*.lock, or one of them, after a change in pyproject.toml
@@ -18,7 +19,7 @@
 
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-%/installed
-.PHONY: run test test-slow test-scale fuzz pi pi-page mcu portability lint lock publish clean FORCE
+.PHONY: run test test-slow test-scale fuzz pi pi-page mcu wasm portability lint lock publish clean FORCE
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -28,6 +29,10 @@ NEED_PYTHON = @test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 with
 	"install one (Debian: apt install python3-venv), or name it: make PYTHON=…" >&2; exit 2; }
 ENGINES = litert onnx tflite
 LOCKS = dev pi $(ENGINES) metadata
+# Compiled before the tests, whose processes may run with PYTHONDONTWRITEBYTECODE.
+PACKAGES = runtime train export benchmarks deploy
+# Many tests wait for processes, so one more than the two cores of CI.
+WORKERS = 3
 WITH_DATA = $(if $(DATA), --data "$(DATA)")
 WITH_WRITERS = $(if $(WRITERS), --writers "$(WRITERS)")
 # tflite-runtime needs NumPy 1 and an environment of its own; measured if that exists.
@@ -63,16 +68,21 @@ models/.settings: FORCE
 	@echo "$(DATA) $(RECIPE)" | cmp -s - $@ || { \
 		rm -f models/digits-checkpoint.npz; echo "$(DATA) $(RECIPE)" > $@; }
 
-test: .venv/installed .venv-metadata/installed $(ENGINES:%=test-%)
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test:
+	@$(MAKE) --jobs=2 .venv/installed .venv-metadata/installed $(ENGINES:%=.venv-%/installed)
+	@$(MAKE) --jobs=2 $(ENGINES:%=test-%)
+	@.venv/bin/python -m compileall -q $(PACKAGES)
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The runtime from its wheel, in an environment with one engine and nothing more.
-test-%: .venv/installed .venv-%/installed FORCE
-	@rm -rf build dist/$*
-	@.venv/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps \
-		--no-build-isolation --wheel-dir dist/$* .
-	@.venv-$*/bin/python $(PIP) --quiet --no-deps --force-reinstall dist/$*/*.whl
+test-%: dist/engines .venv-%/installed
+	@.venv-$*/bin/python $(PIP) --quiet --no-deps --force-reinstall dist/engines/*.whl
 	.venv-$*/bin/pytest tests/engines
+
+dist/engines: .venv/installed FORCE
+	@rm -rf build $@
+	@.venv/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps \
+		--no-build-isolation --wheel-dir $@ .
 
 test-slow: .venv/installed
 	.venv/bin/python -m pytest -m slow
@@ -95,6 +105,14 @@ pi-page: .venv-pi/installed
 # Not in `make test`: it downloads compilers and emulators and takes up to ten minutes.
 mcu: .venv/installed
 	.venv/bin/python -m deploy.mcu
+
+# export/site/digits.wasm is committed: users of export-web need no compiler.
+WASM = export/site/digits.wasm
+wasm:
+	clang --target=wasm32 -std=gnu99 -Os -msimd128 -mbulk-memory -ffreestanding -ffp-contract=off \
+		-Wall -Wextra -Werror -Wno-unused-function -Iruntime/backends/kernels -nostdlib \
+		-Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=65536 -o $(WASM) export/c/pieces/browser.c
+	chmod 644 $(WASM)
 
 # Not in `make test`: it downloads 500 MB of engines.
 portability: .venv/installed

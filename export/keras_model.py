@@ -21,7 +21,7 @@ from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.spec import SEQUENCE
 from runtime.system import atomic_write, interrupt
-from runtime.system.native_output import suppress_native_output
+from train.keras_import import keras_import
 
 if TYPE_CHECKING:
     import keras
@@ -170,9 +170,7 @@ def load_keras(path: Path, data: bytes) -> "keras.Model":
     Raises:
         ArtifactError: Keras cannot build the model.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # fatal errors only
-    # TensorFlow prints messages about oneDNN and CUDA on its first import.
-    with interrupt.at_once(), suppress_native_output(2):
+    with keras_import():
         import keras
     try:
         # Defer Ctrl-C, as an exception inside Keras would leave its temporary files behind.

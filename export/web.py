@@ -1,8 +1,8 @@
 """Write a static site: a page to draw on with the model.
 
 The command is `digit-edge export-web`. The site contains the page of `digit-edge serve`, the model,
-the model's spec, and onnxruntime-web, which runs the model in the browser. A service worker caches
-all files, so the site works offline.
+and a program in WebAssembly that runs the model in the browser. The program is the C code of
+`export.c`, already compiled. A service worker caches all files, so the site works offline.
 """
 
 import argparse
@@ -16,40 +16,58 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from export import onnxruntime_web
-from runtime.backends import golden, open_backend
-from runtime.backends.feature_maps import added_outputs, onnx_tensors
+from export.c.browser_model import browser_model, feature_maps
+from export.c.network import Network, read_network
+from runtime import __version__
+from runtime.backends import open_backend
 from runtime.cli.exit_status import exit_status
 from runtime.cli.parser import CommandParser
 from runtime.errors import ArtifactError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
+from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from runtime.system import atomic_write
 
 _ROOT = Path(__file__).parents[1]  # the folder that contains `export` and `runtime`
 _PAGE = _ROOT / "runtime/serve/page"  # the page of `digit-edge serve`
 # Files copied from `_PAGE`; the texts of all languages are copied too.
-_SHARED_FILES = ("app.js", "maps.js", "pad.js", "texts.js", "style.css", "icon.svg")
+_SHARED_FILES = (
+    "app.js",
+    "maps.js",
+    "pad.js",
+    "picture.js",
+    "texts.js",
+    "style.css",
+    "icon.svg",
+)
+# Starts of the keys of texts that only the page of the server shows.
+_SERVER_TEXTS = ("keep", "kept", "mode", "number", "preview", "problem.4", "problem.5", "token")
+_GOLDEN_IMAGES = 4  # that the page checks when it opens; each adds 1.3 KB to the site
 _LANGUAGE = (
     "en"  # of the texts that are in the HTML, until the page has loaded the browser's language
 )
 _SITE = Path(__file__).parent / "site"  # the other files and templates of the site
-_PUBLISHED = _ROOT / "runtime/pretrained/digits-int8.onnx"  # the default model
+_PUBLISHED = _ROOT / "runtime/pretrained/digits-int8.tflite"  # the default model
 
 # An existing folder is only replaced if it contains all of these files, and only files that this
 # command or an earlier version writes. Otherwise EdgeError is raised.
-_REQUIRED_FILES = {"index.html", "sw.js", "spec.json", "model.onnx"}
+_REQUIRED_FILES = {"index.html", "sw.js", "spec.json"}
 # Files that earlier versions of this command also wrote. A folder with these files is replaced.
 _FORMER_FILES = {
+    "NOTICE.txt",
     "components.js",
     "cuts.js",
     "decode.js",
     "doubt.js",
     "ink.js",
+    "judge.js",
     "layout.js",
+    "model.onnx",
+    "ort.js",
+    "ort.wasm",
     "photo.js",
-    "picture.js",
     "pillow.js",
+    "preprocess.js",
     "reading.js",
     "relief.js",
     "thumbnail.js",
@@ -60,17 +78,14 @@ _DIGITS = tuple("0123456789")  # with these labels, the texts of the page are ab
 def main(argv: list[str] | None = None) -> int:
     """Run `digit-edge export-web` and return its exit status."""
     arguments = parse_args(argv)
-    from train.data.load import cache_folder
-
     opened = open_model(arguments.model)
-    engine = onnxruntime_web.fetch(arguments.cache or cache_folder())
-    site = build(opened, engine)
+    site = build(opened)
     write(site, arguments.out)
     size_bytes = sum(map(len, site.values()))
     folder = printable(str(arguments.out))
     print(
-        f"{folder}: {len(site)} files, {size_bytes / 1e6:.1f} MB; {printable(opened.path.name)} "
-        f"({opened.spec.precision}) on onnxruntime-web {onnxruntime_web.VERSION}"
+        f"{folder}: {len(site)} files, {size_bytes / 1000:.0f} KB; {printable(opened.path.name)} "
+        "in WebAssembly"
     )
     print(
         f"serve it with: python -m http.server --bind 127.0.0.1 --directory {shlex.quote(folder)}"
@@ -84,13 +99,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "digit-edge export-web",
         "Write a static site: a page to draw on that contains the model. Any static "
         "server can host it (GitHub Pages, nginx, python -m http.server). The model runs in the "
-        "visitor's browser; drawings stay there, and after the first visit the page works "
-        "offline. It reads drawings of one digit; digit-edge serve also reads photographs "
-        "and numbers of several digits. Any .onnx artifact of this project can be used, with any "
-        "labels.",
-        {0: "written", 2: "bad input or usage, or npm is missing or offline"},
-        f"The engine is onnxruntime-web {onnxruntime_web.VERSION}. It is downloaded once with npm, "
-        "verified by its SHA-512, and copied into the folder.",
+        "visitor's browser; pictures stay there, and after the first visit the page works "
+        "offline. It reads drawings and photographs of one digit; digit-edge serve also reads "
+        "numbers of several digits. Any int8 .tflite artifact for images of 28×28 gray pixels "
+        "can be used, with any labels and the layers of digit-edge export-c.",
+        {0: "written"},
     )
     parser.add_argument(
         "--out",
@@ -104,27 +117,19 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=_PUBLISHED,
         metavar="PATH",
-        help="an .onnx artifact (default: the published int8 one)",
-    )
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        metavar="FOLDER",
-        help="folder of the downloaded engine (default: the user's cache directory)",
+        help="an int8 .tflite artifact (default: the published one)",
     )
     return parser.parse_args(argv)
 
 
 def open_model(path: Path) -> Artifact:
-    """Read an .onnx artifact, and check that onnxruntime can open it.
+    """Read an int8 .tflite artifact, and check that LiteRT can open it.
 
     Raises:
-        ArtifactError: the file is not an .onnx artifact, is damaged, or has a name that is not
-            UTF-8.
-        BackendUnavailable: onnxruntime is not installed.
+        ArtifactError: the file is not an int8 .tflite artifact, is damaged, has another input than
+            28×28 gray pixels, has no golden images, or has a name that is not UTF-8.
+        BackendUnavailable: LiteRT is not installed.
     """
-    if path.suffix != ".onnx":
-        raise ArtifactError(f"{path}: browsers run .onnx artifacts; pass one with --model")
     try:
         path.name.encode()
     except UnicodeEncodeError:
@@ -132,48 +137,61 @@ def open_model(path: Path) -> Artifact:
             f"{path}: the page shows the file name, but the name is not UTF-8: rename the file"
         ) from None
     opened = artifact.read(path)
-    if opened.spec.interface is not None:
+    spec = opened.spec
+    if opened.format != ".tflite" or spec.precision != "int8":
         raise ArtifactError(
-            f"{path}: the page needs the input and output of this project's models, (N, 28, 28, 1) "
-            f"from 0 to 1 and a softmax; this model has {opened.spec.interface}"
+            f"{path}: the page runs int8 .tflite artifacts; create one with digit-edge "
+            "export-tflite --quantize"
         )
-    open_backend(opened)
+    if spec.input_shape != PIXELS_SHAPE:
+        size = "×".join("N" if side is None else str(side) for side in spec.input_shape)
+        raise ArtifactError(
+            f"{path}: the page converts drawings to 28×28×1 pixels, but the input of this model is "
+            f"{size}; use digit-edge serve"
+        )
+    if spec.golden is None or not len(spec.golden.pixels):
+        raise ArtifactError(
+            f"{path}: the artifact has no golden images, with which the page checks the model; "
+            "export the model again"
+        )
+    open_backend(opened, "litert")
     return opened
 
 
-def build(opened: Artifact, engine: dict[str, bytes]) -> dict[str, bytes]:
+def build(opened: Artifact) -> dict[str, bytes]:
     """Return the files of the site.
 
     Args:
         opened: the artifact that the page runs.
-        engine: file name ("ort.js", "ort.wasm") → content, from `onnxruntime_web.fetch`.
 
     Returns:
-        File name → content, such as "index.html" and "model.onnx".
+        File name → content, such as "index.html" and "model.bin".
+
+    Raises:
+        ArtifactError: a layer is not supported.
     """
-    texts = {path.name: path.read_bytes() for path in sorted(_PAGE.glob("texts.*.json"))}
-    site = {name: (_PAGE / name).read_bytes() for name in _SHARED_FILES} | texts
+    network = read_network(opened)
+    languages = {
+        path.name.split(".")[1]: _site_texts(path) for path in sorted(_PAGE.glob("texts.*.json"))
+    }
+    site = {name: (_PAGE / name).read_bytes() for name in _SHARED_FILES}
+    for code, texts in languages.items():
+        site[f"texts.{code}.json"] = json.dumps(texts, ensure_ascii=False, indent=0).encode()
     site |= {path.name: path.read_bytes() for path in sorted(_SITE.iterdir()) if path.is_file()}
-    site |= engine
-    languages = {name.split(".")[1]: json.loads(content) for name, content in texts.items()}
+    for name in site:
+        if name.endswith(".js"):  # comments are for readers of the repository
+            site[name] = re.sub(rb"(?m)^ *//.*\n", b"", site[name])
     site["index.html"] = _page(site["index.html"], opened, languages)
     tagline = json.dumps(_tagline(opened, languages))
     site["site.webmanifest"] = _filled(site["site.webmanifest"], tagline=tagline)
-    site["NOTICE.txt"] = _filled(site["NOTICE.txt"], version=onnxruntime_web.VERSION)
-    site["model.onnx"] = opened.data
-    spec = {
-        **json.loads(opened.spec.to_json()),
-        "digest": opened.spec.digest,
-        "golden_tolerance": golden.TOLERANCE[opened.spec.precision],
-        "feature_maps": _feature_maps(opened),
-    }
-    site["spec.json"] = json.dumps(spec, ensure_ascii=False).encode()
+    site["model.bin"] = browser_model(network, opened.spec)
+    site["spec.json"] = json.dumps(_spec(opened, network), ensure_ascii=False).encode()
     worker = site.pop("sw.js")
     digest = hashlib.sha256()
     for name in sorted(site):
         digest.update(f"{name} {hashlib.sha256(site[name]).hexdigest()}\n".encode())
-    names = [".", *sorted(site.keys() - {"NOTICE.txt"})]
-    site["sw.js"] = _filled(worker, digest=digest.hexdigest(), files=json.dumps(names))
+    names = json.dumps([".", *sorted(site)])
+    site["sw.js"] = _filled(worker, digest=digest.hexdigest(), files=names)
     return site
 
 
@@ -193,16 +211,33 @@ def write(site: dict[str, bytes], out: Path) -> None:
             (folder / name).write_bytes(content)
 
 
-def _feature_maps(opened: Artifact) -> dict[str, Any]:
-    """Return the tensors that the page shows, and the field that adds them to the outputs.
+def _site_texts(path: Path) -> dict[str, str]:
+    """Return the texts of a language that the site shows."""
+    texts = json.loads(path.read_bytes())
+    return {key: text for key, text in texts.items() if not key.startswith(_SERVER_TEXTS)}
 
-    Empty if the network has no feature maps.
-    """
-    try:
-        tensors = onnx_tensors(opened)
-    except ArtifactError:
-        tensors = []
-    return {"tensors": tensors, "outputs": base64.b64encode(added_outputs(tensors)).decode()}
+
+def _spec(opened: Artifact, network: Network) -> dict[str, Any]:
+    """Return what the page needs to know of the model."""
+    spec = opened.spec
+    assert spec.golden is not None
+    return {
+        "version": __version__,
+        "model": {
+            "name": spec.name,
+            "precision": spec.precision,
+            "digest": spec.digest,
+            "labels": spec.labels,
+            "test_accuracy": spec.metrics.test_accuracy if spec.metrics else None,
+            "n_test": spec.metrics.n_test if spec.metrics else None,
+        },
+        "golden": {
+            "pixels": base64.b64encode(spec.golden.pixels[:_GOLDEN_IMAGES].tobytes()).decode(),
+            "scores": spec.golden.scores[:_GOLDEN_IMAGES].tolist(),
+        },
+        "feature_maps": feature_maps(network),
+        "rejects_odd_shapes": spec.rejection_model is not None,
+    }
 
 
 def _page(template: bytes, opened: Artifact, languages: dict[str, dict[str, str]]) -> bytes:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,12 +23,25 @@ AXE_VERSION = "4.14.1"  # of axe-core
 AXE_SHA512 = (
     "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
 )
+TESTS = Path(__file__).parent
+# Files that take half a minute or more, the longest first.
+LONGEST = (
+    "test_docs.py",
+    "test_notebook.py",
+    "train/test_training_run.py",
+    "train/lines/test_fit.py",
+)
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+# NumPy's and SciPy's BLAS. Its threads wait for work in busy loops: in the small matrices of the
+# tests, 40 % of the processor time of a training. Child processes inherit the setting.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):
-    """Run the notebook first, so that no worker waits for it at the end of a parallel run."""
-    items.sort(key=lambda item: item.path.name != "test_notebook.py")
+    """Run the longest files first, so that no worker waits for one at the end of a parallel run."""
+    rank = {TESTS / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -59,6 +73,44 @@ def _required(report):
         reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
         report.longrepr = f"{reason}\nDIGIT_EDGE_REQUIRE_ALL is 1: no test may be skipped"
     return report
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """Make a folder for all workers of a parallel run: `once(name, make)` returns its path.
+
+    The first worker calls `make` with the new folder; the others wait. All must only read it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of the workers' folders
+
+    def folder(name, make):
+        import fcntl  # not on Windows, where no test uses this fixture
+
+        path = base / name
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                new = Path(tempfile.mkdtemp(dir=base))
+                make(new)
+                new.rename(path)
+        return path
+
+    return folder
+
+
+@pytest.fixture
+def popen():
+    """subprocess.Popen, whose processes are killed at the end of a test that leaves them."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments, **options):
+            process = stack.enter_context(subprocess.Popen(*arguments, **options))
+            stack.callback(process.kill)
+            return process
+
+        yield start
 
 
 @pytest.fixture(scope="session")

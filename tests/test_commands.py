@@ -29,6 +29,7 @@ OTHERS = {
         "benchmarks.latency.decode_only",
         "benchmarks.readme",
         "benchmarks.remote.predict",
+        "benchmarks.web",
         "deploy.bundle",
         "deploy.emulation",
     )
@@ -64,6 +65,7 @@ METAVARS = {
     "USER@HOST",
     "[HOST]:PORT",
     "X,Y,W,H",
+    "[NAME=]X,Y,W,H",
     "A,B,…",
     "N,N,…",
     "N/M",

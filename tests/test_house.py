@@ -47,7 +47,7 @@ RUNTIME_LAYERS = (
     ("classifier", "visualize"),
     ("__init__",),
     ("trial",),
-    ("cli", "reload"),
+    ("cli", "numbers", "reload"),
     ("__main__", "read", "selftest", "serve", "signing", "watch"),
     ("bulk", "camera", "update"),
 )

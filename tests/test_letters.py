@@ -184,6 +184,7 @@ def test_runtime_command_prints_a_label_that_is_not_ascii(letters, artifacts):
 def test_report_has_the_letters_as_classes(letters, artifacts):
     folder, _ = letters
     options = ("--model", artifacts, "--data", folder / "set", "--quick", "--min-agreement", 90)
+    options += ("--backend", "litert", "--threads", 1, "--min-seconds", 0.01, "--min-count", 2)
     _run("benchmarks", *options, "--max-drop", 5, "--out", folder / "report")
     report = json.loads((folder / "report" / "report.json").read_text())
     assert set(report) >= {"parity", "latency"}

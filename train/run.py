@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -24,7 +23,6 @@ from runtime.model.artifact import Artifact
 from runtime.model.rejection import RejectionModel, RejectionScorer
 from runtime.model.spec import Metrics
 from runtime.system import atomic_write, interrupt
-from runtime.system.native_output import suppress_native_output
 from train import plots
 from train.checkpoint import Epoch
 from train.data import load, writers
@@ -41,6 +39,7 @@ from train.evaluate import (
 )
 from train.event_log import EventLog
 from train.fit import Training, fit
+from train.keras_import import keras_import
 from train.model import fold_batch_norm
 from train.negatives import DIGITS
 from train.recipe import Recipe
@@ -253,8 +252,7 @@ def start_tensorflow(seed: int) -> None:
     Args:
         seed: seed of Python's, NumPy's and TensorFlow's random generators.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # fatal errors only
-    with interrupt.at_once(), suppress_native_output(2):
+    with keras_import():
         import keras
         import tensorflow as tf
 

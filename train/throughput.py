@@ -5,7 +5,6 @@ images of each batch. The command measures the training throughput once with thi
 with batches that were prepared in memory.
 """
 
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from dataclasses import dataclass
 from runtime.cli.exit_status import exit_status
 from runtime.cli.parser import CommandParser
 from runtime.system import interrupt
-from runtime.system.native_output import suppress_native_output
 from train.data import load
+from train.keras_import import keras_import
 from train.options import add_data_argument, whole
 from train.recipe import DEFAULT
 
@@ -57,7 +56,7 @@ def measure(source: str | None, batches: int, rounds: int) -> Throughput:
     Raises:
         DatasetError: the data set is missing, damaged, or unsuitable for training.
     """
-    with interrupt.at_once(), suppress_native_output(2):
+    with keras_import():
         import tensorflow as tf
     from train.fit import Training
 
@@ -102,7 +101,6 @@ def main(argv: list[str] | None = None) -> int:
         "(default: %(default)s)",
     )
     args = parser.parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     result = measure(args.data, args.batches, args.rounds)
     print(
         f"{result.piped_per_s:,.0f} images/s with the input pipeline, "

@@ -20,13 +20,11 @@ from runtime.backends.checks import check_pixels
 from runtime.backends.codec import Array, Codec, Tensor
 from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model.artifact import Artifact
-from runtime.system import interrupt
 from runtime.system.atomic_write import temporary_folder
 from runtime.system.native_output import suppress_native_output
 
 _BATCH_IMAGES = 256  # images per call of the model; more are split into several calls
 _STDERR = 2  # file descriptor of standard error, which TensorFlow's C++ code writes to
-_TF_LOG_FATAL = "3"  # value of TF_CPP_MIN_LOG_LEVEL: TensorFlow logs fatal errors only
 
 
 class KerasBackend:
@@ -110,14 +108,14 @@ def import_keras(name: str, device: str) -> None:
     Raises:
         BackendUnavailable: Keras, TensorFlow or JAX is not installed.
     """
+    from train.keras_import import keras_import  # here, as devices without Keras lack `train`
+
     with_jax = name == "keras jax"
     os.environ["KERAS_BACKEND"] = "jax" if with_jax else "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _TF_LOG_FATAL)
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     try:
-        # TensorFlow's C++ code logs remarks about the processor while it is imported.
-        with interrupt.at_once(), suppress_native_output(_STDERR):
+        with keras_import():
             importlib.import_module("jax" if with_jax else "tensorflow")
             importlib.import_module("keras")
     except ImportError as error:

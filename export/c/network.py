@@ -289,6 +289,16 @@ class Network:
         """Multiply-accumulates of one image."""
         return sum(layer.multiplications for layer in self.layers)
 
+    @property
+    def workspace_bytes(self) -> int:
+        """Size of the workspace: the largest sum of input and output of a layer.
+
+        Outputs of layers lie alternately at the start and at the end of the workspace. The input
+        of the network lies elsewhere.
+        """
+        sizes = [layer.output.size for layer in self.layers]
+        return max(first + second for first, second in zip([0, *sizes], sizes, strict=False))
+
 
 def read_network(artifact: Artifact) -> Network:
     """Read the layers of an int8 .tflite artifact.

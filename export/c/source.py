@@ -75,7 +75,7 @@ def write_c(artifact: Artifact) -> CSource:
             "code needs; export the model again"
         )
     name = identifier(spec.name)
-    workspace, calls = _place(network)
+    workspace = network.workspace_bytes
     parameters = _Parameters()
     arrays = [
         _layer_arrays(layer, parameters)
@@ -100,7 +100,7 @@ def write_c(artifact: Artifact) -> CSource:
             *_kernels(network),
             *arrays,
             *map(_layer, network.layers),
-            _network_function(network, calls),
+            _network_function(network),
             softmax,
             _piece("softmax"),
             rejection,
@@ -311,28 +311,13 @@ def _kernels(network: Network) -> list[str]:
     return [*map(_piece, pieces), *replaced, _piece("kernels")]
 
 
-def _place(network: Network) -> tuple[int, list[tuple[str, str]]]:
-    """Plan the memory of the workspace.
-
-    Outputs of layers lie alternately at the start and at the end of the workspace. The size of the
-    workspace is the largest sum of input and output of a layer.
-
-    Returns:
-        The size of the workspace in bytes, and for each layer two C expressions: the addresses of
-        its input and of its output.
-    """
-    sizes = [layer.output.size for layer in network.layers]
-    workspace = max(first + second for first, second in zip([0, *sizes], sizes, strict=False))
+def _network_function(network: Network) -> str:
+    """Return the C function run_network, which computes all layers."""
     places, before = [], "pixels"
-    for number, size in enumerate(sizes):
-        after = "workspace" if number % 2 == 0 else f"end - {size}"
+    for number, layer in enumerate(network.layers):
+        after = "workspace" if number % 2 == 0 else f"end - {layer.output.size}"
         places.append((before, after))
         before = after
-    return workspace, places
-
-
-def _network_function(network: Network, places: list[tuple[str, str]]) -> str:
-    """Return the C function run_network, which computes all layers."""
     calls = [
         (f"{_function(layer)}(&{layer.name}_layer, {source}, {result});", _size(layer.output))
         for layer, (source, result) in zip(network.layers, places, strict=True)
@@ -474,7 +459,8 @@ def file_for(source: CSource, piece: str) -> str:
 
 def _preprocessing() -> list[str]:
     """Return digits_preprocess; the engine native, which does not call it, compiles faster."""
-    return ["#ifndef DIGIT_EDGE_KERNELS", _piece("preprocess"), "#endif /* DIGIT_EDGE_KERNELS */\n"]
+    pieces = map(_piece, ("mnist_format", "preprocess"))
+    return ["#ifndef DIGIT_EDGE_KERNELS", *pieces, "#endif /* DIGIT_EDGE_KERNELS */\n"]
 
 
 def _piece(name: str) -> str:

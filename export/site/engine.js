@@ -1,13 +1,18 @@
-// The engine of the static site: runs the model in the browser, with onnxruntime-web on one thread.
+// The engine of the static site: runs the model in the browser, as WebAssembly.
 //
-// It replaces runtime/serve/page/engine.js, which sends drawings to a server, and has the same `open`
-// `classify` and `featureMaps`. It has no `read`: only `digit-edge serve` reads photographs and numbers of
-// several digits.
+// It replaces runtime/serve/page/engine.js, which sends pictures to a server, and has the same `open`
+// `classify` and `featureMaps`. It has no `read`: only `digit-edge serve` reads numbers of several
+// digits. digits.wasm is compiled from export/c/pieces/browser.c, which describes its functions.
 
-import * as ort from "./ort.js";
-import { RejectionScorer } from "./judge.js";
-import { SIDE_PX, inkOf, toMnistFormat } from "./preprocess.js";
 import { text } from "./texts.js";
+
+const PIXELS = 28 * 28; // of the model's input
+const PAGE_BYTES = 65536; // of WebAssembly's memory
+const SEARCH_SIDE_PX = 192; // of the copy of a photograph in which the digit is searched
+const MIN_SEARCH_SIDE_PX = 64; // a smaller photograph is enlarged to this
+const MIN_DIGIT_PX = 28; // a smaller digit is searched again in a crop of the photograph
+const FOUND = 0; // result of convert_photo
+const CLUTTERED = 2; // result of convert_photo; another one means that the picture is blank
 
 // An error with a message for the user. `retry`: trying again may help; `unsupported`: the model
 // cannot do what was requested.
@@ -21,103 +26,147 @@ export class EngineError extends Error {
 // Load the model and check it against its golden scores; return the engine.
 export async function open() {
   registerServiceWorker();
-  let spec, session, model;
+  let local;
   try {
-    let wasm, json;
-    [wasm, model, json] = await Promise.all([fetchBytes("ort.wasm"), fetchBytes("model.onnx"), fetchBytes("spec.json")]);
-    spec = JSON.parse(new TextDecoder().decode(json));
-    ort.env.wasm.wasmBinary = wasm;
-    ort.env.wasm.numThreads = 1; // more need COOP and COEP headers, which static hosts seldom send
-    ort.env.logLevel = "error";
-    session = await openSession(new Uint8Array(model));
+    const [program, model, json] = await Promise.all(["digits.wasm", "model.bin", "spec.json"].map(fetchBytes));
+    const { instance } = await WebAssembly.instantiate(program);
+    local = new LocalModel(instance.exports, model, JSON.parse(new TextDecoder().decode(json)));
+    local.checkGolden();
   } catch (error) {
+    if (error instanceof EngineError) throw error;
     throw new EngineError(text("problem.model", { reason: error.message }), { retry: true });
   }
-  const local = new LocalModel(spec, session, new Uint8Array(model));
-  await local.checkGolden();
   return {
     model: local.model,
-    classify: (canvas) => local.classify(canvas),
-    featureMaps: (canvas) => local.featureMaps(canvas),
+    scores: (pixels) => local.scores(pixels),
+    classify: async (canvas, isDrawing) => local.classify(canvas, isDrawing),
+    featureMaps: async (canvas, isDrawing) => local.featureMaps(canvas, isDrawing),
   };
 }
 
 class LocalModel {
-  constructor(spec, session, file) {
+  constructor(program, file, spec) {
+    this.program = program;
     this.spec = spec;
-    this.session = session;
-    this.file = file;
-    this.mapsSession = null; // a second session, opened by the first request for feature maps
-    this.scorer = new RejectionScorer(spec.accept_confidence, spec.acceptance);
     this.model = {
-      name: spec.name, precision: spec.precision, digest: spec.digest, labels: spec.labels,
-      backend: "onnxruntime-web", backend_version: ort.env.versions.web, server: false,
-      test_accuracy: spec.metrics?.test_accuracy ?? null, n_test: spec.metrics?.n_test ?? null,
+      ...spec.model, backend: "WebAssembly, digit-edge", backend_version: spec.version, server: false,
     };
+    const missing = program.model() + file.byteLength - program.memory.buffer.byteLength;
+    if (missing > 0) program.memory.grow(Math.ceil(missing / PAGE_BYTES));
+    this.write(new Uint8Array(file), program.model());
+    if (!program.open()) throw new Error("model.bin");
   }
 
-  // Return the scores of `count` images of 28 × 28 pixels: one Float32Array per image.
-  async scores(pixels, count) {
-    const input = Float32Array.from(pixels, (value) => value / 255);
-    const [name] = this.session.inputNames;
-    const tensor = new ort.Tensor("float32", input, [count, SIDE_PX, SIDE_PX, 1]);
-    const results = await this.session.run({ [name]: tensor });
-    const { data } = results[this.session.outputNames[0]];
-    const classes = this.spec.labels.length;
-    return Array.from({ length: count }, (_, i) => data.slice(i * classes, (i + 1) * classes));
+  // Write bytes to an address of the program's memory. The memory can grow, so no view of it is kept.
+  write(bytes, address) {
+    new Uint8Array(this.program.memory.buffer).set(bytes, address);
   }
 
-  // Compare the scores of the golden images with the golden scores, within the tolerance in the spec;
-  // throw if they differ.
-  async checkGolden() {
-    const { golden, golden_tolerance: tolerance } = this.spec;
-    if (!golden) return;
-    const pixels = Uint8Array.from(atob(golden.pixels), (c) => c.charCodeAt(0));
-    const actual = await this.scores(pixels, golden.scores.length);
-    golden.scores.forEach((expected, image) => expected.forEach((score, i) => {
-      if (!(Math.abs(actual[image][i] - score) <= tolerance)) { // true for NaN too
+  // Return a copy of `length` bytes at an address of the program's memory.
+  read(address, length) {
+    return new Uint8Array(this.program.memory.buffer, address, length).slice();
+  }
+
+  // Return the scores of 28 × 28 pixels (Uint8Array); without them, of those in the program's memory.
+  scores(pixels) {
+    if (pixels) this.write(pixels, this.program.pixels());
+    const address = this.program.run();
+    return new Float32Array(this.read(address, 4 * this.model.labels.length).buffer);
+  }
+
+  // Compare the scores of the golden images with LiteRT's; throw if a bit differs.
+  checkGolden() {
+    const { pixels, scores } = this.spec.golden;
+    const images = Uint8Array.from(atob(pixels), (c) => c.charCodeAt(0));
+    scores.forEach((expected, image) => {
+      const actual = this.scores(images.subarray(image * PIXELS, (image + 1) * PIXELS));
+      if (expected.some((score, i) => actual[i] !== Math.fround(score))) {
         throw new EngineError(text("problem.selftest"));
       }
-    }));
-  }
-
-  // Return the feature maps of a drawing. The model file ends with a protobuf field that adds the
-  // tensors to the outputs (see runtime/backends/feature_maps.py).
-  async featureMaps(canvas) {
-    const { tensors, outputs } = this.spec.feature_maps;
-    if (!tensors.length) throw new EngineError(text("maps.missing"), { unsupported: true });
-    if (!this.mapsSession) {
-      const added = Uint8Array.from(atob(outputs), (c) => c.charCodeAt(0));
-      this.mapsSession = await openSession(new Uint8Array([...this.file, ...added]));
-    }
-    const pixels = toMnistFormat(inkOf(canvas), canvas.width, canvas.height);
-    const [name] = this.mapsSession.inputNames;
-    const input = new ort.Tensor("float32", Float32Array.from(pixels, (value) => value / 255), [1, SIDE_PX, SIDE_PX, 1]);
-    const results = await this.mapsSession.run({ [name]: input }, tensors);
-    return tensors.map((tensor) => {
-      const { data, dims: [, channels, height, width] } = results[tensor];
-      const peak = data.reduce((largest, value) => Math.max(largest, value), 0);
-      const maps = Uint8Array.from(data, (value) => (peak ? Math.max(0, (255 * value) / peak) : 0));
-      return { channels, height, width, peak, maps };
     });
   }
 
-  // Classify a drawing, dark on white; every mark on it is ink.
-  async classify(canvas) {
+  // Convert a picture to the pixels in the program's memory. Return the digit's bounding box, and whether
+  // it is `odd`: its shape is not that of a digit, or too much other ink surrounds it.
+  convert(canvas, isDrawing) {
+    const { width, height } = canvas;
+    const whole = [0, 0, width, height];
+    if (isDrawing) {
+      this.write(imageData(canvas), this.program.image());
+      this.program.convert_drawing(width, height);
+      return { box: whole, odd: false };
+    }
+    const found = this.find(canvas, whole);
+    if (found.status === CLUTTERED) throw new EngineError(text("problem.cluttered"));
+    if (found.status !== FOUND) return { box: whole, odd: false };
+    const [left, top, right, bottom] = found.box;
+    const side = Math.max(right - left, bottom - top);
+    if (side * found.scale >= MIN_DIGIT_PX || found.scale >= 1) return found;
+    const margin = Math.round(side / 2);
+    const closer = this.find(canvas, [
+      Math.max(0, left - margin), Math.max(0, top - margin),
+      Math.min(width, right + margin), Math.min(height, bottom + margin),
+    ]);
+    if (closer.status !== FOUND) return this.find(canvas, whole);
+    return { ...closer, odd: closer.odd || found.odd };
+  }
+
+  // Find the digit in a part of a photograph and convert it. Return the status; if it was found, also its
+  // box, whether it is odd, and the scale of the copy in which it was searched.
+  find(canvas, [left, top, right, bottom]) {
+    const longest = Math.max(right - left, bottom - top);
+    const scale = Math.min(SEARCH_SIDE_PX, Math.max(MIN_SEARCH_SIDE_PX, longest)) / longest;
+    const copy = document.createElement("canvas");
+    copy.width = Math.max(1, Math.round((right - left) * scale));
+    copy.height = Math.max(1, Math.round((bottom - top) * scale));
+    const context = copy.getContext("2d", { willReadFrequently: true });
+    context.imageSmoothingQuality = "high";
+    context.drawImage(canvas, left, top, right - left, bottom - top, 0, 0, copy.width, copy.height);
+    this.write(imageData(copy), this.program.image());
+    const status = this.program.convert_photo(copy.width, copy.height);
+    if (status !== FOUND) return { status };
+    const [boxLeft, boxTop, boxRight, boxBottom, odd] = new Int32Array(this.read(this.program.photo(), 20).buffer);
+    const box = [left + boxLeft / scale, top + boxTop / scale, left + boxRight / scale, top + boxBottom / scale];
+    return { status, box: box.map(Math.round), odd: Boolean(odd), scale };
+  }
+
+  // Return the feature maps of a picture, each block scaled to the levels 0 to 255.
+  featureMaps(canvas, isDrawing) {
+    const blocks = this.spec.feature_maps;
+    if (!blocks.length) throw new EngineError(text("maps.missing"), { unsupported: true });
+    this.convert(canvas, isDrawing);
+    return blocks.map(({ layer, height, width, channels, zero }) => {
+      const size = height * width;
+      const bytes = this.read(this.program.maps(layer), size * channels); // [row][column][channel]
+      const peak = bytes.reduce((largest, byte) => Math.max(largest, byte - zero), 0);
+      const maps = new Uint8Array(bytes.length);
+      bytes.forEach((byte, i) => {
+        const target = (i % channels) * size + Math.floor(i / channels);
+        maps[target] = peak ? Math.max(0, (255 * (byte - zero)) / peak) : 0;
+      });
+      return { channels, height, width, maps };
+    });
+  }
+
+  // Classify a picture. In a drawing, dark on white, every mark is ink.
+  classify(canvas, isDrawing) {
     const start = performance.now();
-    const pixels = toMnistFormat(inkOf(canvas), canvas.width, canvas.height);
+    const { box, odd } = this.convert(canvas, isDrawing);
     const prepared = performance.now();
-    const [scores] = await this.scores(pixels, 1);
+    const scores = this.scores();
     const confidence = Math.max(...scores);
-    const accepted = this.scorer.accepts(pixels, confidence);
+    // As in Python, only models of digits reject odd shapes.
+    const accepted = Boolean(this.program.accepts(confidence)) && !(odd && this.spec.rejects_odd_shapes);
+    const pixels = this.read(this.program.pixels(), PIXELS);
     const end = performance.now();
     return {
-      label: this.spec.labels[scores.indexOf(confidence)],
+      label: this.model.labels[scores.indexOf(confidence)],
       confidence,
       accepted,
       pixels,
-      method: pixels.some(Boolean) ? "drawing" : "blank",
-      scores: this.spec.labels.map((label, i) => ({ label, score: scores[i] })),
+      box,
+      method: pixels.some(Boolean) ? "found" : "blank",
+      scores: this.model.labels.map((label, i) => ({ label, score: scores[i] })),
       preprocess_ms: prepared - start,
       inference_ms: end - prepared,
       total_ms: end - start,
@@ -125,8 +174,9 @@ class LocalModel {
   }
 }
 
-function openSession(file) {
-  return ort.InferenceSession.create(file, { executionProviders: ["wasm"] });
+// Return the pixels of a canvas: red, green, blue and alpha of each.
+function imageData(canvas) {
+  return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
 }
 
 async function fetchBytes(name) {

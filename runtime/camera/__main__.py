@@ -1,21 +1,27 @@
-"""Report the digits that a camera or a video shows.
+"""Report the digits or numbers that a camera or a video shows.
 
 The command is `digit-edge camera`. This module parses the options; `runtime.camera.run` classifies
-the frames.
+or reads the frames.
 """
 
 import argparse
+import os
 import sys
 
 from runtime.camera.debounce import Debouncer
 from runtime.camera.preview import open_preview
-from runtime.camera.run import watch
+from runtime.camera.run import FrameWatcher, watch
 from runtime.camera.sources import open_source
+from runtime.camera.watch_digit import DigitWatcher
+from runtime.camera.watch_numbers import NumberWatcher
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
 from runtime.cli.model_note import report_unused_model
 from runtime.cli.parser import CommandParser
 from runtime.errors import printable
+from runtime.numbers import options as number_options
+from runtime.numbers.options import NumberOptions
+from runtime.numbers.read_regions import NumberReader
 from runtime.outputs import sinks
 from runtime.preprocess.segment import Box
 from runtime.reload import ReloadingClassifier
@@ -29,7 +35,7 @@ from runtime.system.service import ServiceLifecycle
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Classify frames until the source ends or SIGTERM arrives; return the exit status 0.
+    """Classify or read frames until the source ends or SIGTERM arrives; return the exit status 0.
 
     Raises:
         EdgeError: the source, the model, the preview or an output cannot be opened.
@@ -44,27 +50,43 @@ def main(argv: list[str] | None = None) -> int:
         threads=arguments.threads,
         device=arguments.device,
     )
-    debouncer = Debouncer(*arguments.agree)
     preview = None
     if arguments.preview is not None:
         preview = open_preview(arguments.preview, arguments.access)
-    if preview is not None and preview.url:
-        print(printable(f"preview at {preview.url}"), file=sys.stderr)
     try:
-        with ServiceLifecycle() as lifecycle, sinks.open_sinks(arguments) as out:
+        with (
+            (arguments.numbers or NumberOptions()).locked(),
+            ServiceLifecycle() as lifecycle,
+            sinks.open_sinks(arguments, arguments.sensors) as out,
+        ):
+            watcher = _watcher(arguments)
+            if preview is not None and preview.url:
+                print(printable(f"preview at {preview.url}"), file=sys.stderr)
             lifecycle.ready(printable(f"reading {source.name}"))
-            watch(source, arguments.roi, reader, debouncer, out, preview, lifecycle)
+            watch(source, watcher, reader, out, preview, lifecycle)
     finally:
         if preview is not None:
             preview.close()
     return 0
 
 
+def _watcher(arguments: argparse.Namespace) -> FrameWatcher:
+    """Return what classifies the digit, or reads the numbers, of each frame.
+
+    Raises:
+        EdgeError: the file with the last values cannot be read.
+    """
+    if arguments.numbers is None:
+        return DigitWatcher(arguments.roi, Debouncer(*arguments.agree))
+    return NumberWatcher(NumberReader(arguments.numbers), arguments.agree)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; end with a usage error if options contradict each other."""
     parser = CommandParser(
         "digit-edge camera",
-        "Report the digits that a camera sees: one JSON object for each digit that appears.",
+        "Report the digits that a camera sees: one JSON object for each digit that appears, or for "
+        "each number with --read.",
         {
             0: "the source ended or SIGTERM arrived",
             2: "bad usage, the source cannot be read, or the camera hangs",
@@ -85,7 +107,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default=(4, 6),
         metavar="N/M",
         help="debounce: report a digit if N of the last M frames show it, and again only after M "
-        "frames without it (default: 4/6)",
+        "frames without it; report a number if it changes in this way (default: 4/6)",
     )
     parser.add_argument(
         "--preview",
@@ -103,11 +125,20 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     add_access_arguments(access)
     options.add_model_arguments(parser)
+    number_options.add_arguments(parser)
     sinks.add_arguments(parser)
+    number_options.add_sensor_arguments(parser)
     arguments = parser.parse_args(argv)
     arguments.access = access_options(parser, arguments)
     if arguments.preview in (None, "window") and arguments.access != AccessOptions():
         parser.error("--token, --token-file, --no-auth and --allow-host need --preview HOST:PORT")
+    if arguments.read and arguments.roi is not None:
+        parser.error("--roi is for one digit: with --read, pass --region in its place")
+    needs_one = bool(arguments.on_number or arguments.mqtt_discovery)
+    source = arguments.source or "0"
+    name = os.path.realpath(source) if os.path.exists(source) else source
+    arguments.numbers = number_options.parse(parser, arguments, f"camera {name}", needs_one)
+    arguments.sensors = number_options.parse_sensors(parser, arguments, arguments.numbers)
     return arguments
 
 

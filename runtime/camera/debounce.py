@@ -1,6 +1,7 @@
-"""Debounce the predictions of a video: report a digit once several frames show the digit.
+"""Debounce what a video shows: report a digit or a number once several frames show it.
 
-`runtime.camera.run` passes the prediction of each frame to a `Debouncer`.
+`runtime.camera.run` passes the prediction of each frame to a `Debouncer`, or the number in each
+region to a `ChangeDebouncer`.
 """
 
 from collections import deque
@@ -70,3 +71,33 @@ class Debouncer:
             return None
         self._present.add(label)
         return DigitEvent(label, sum(confidences) / len(confidences), len(confidences))
+
+
+class ChangeDebouncer:
+    """Reports a change of a display once `needed` of the last `of` frames show the same.
+
+    In contrast to `Debouncer`, only one number is present at a time: a number that replaces another
+    one ends it, also within the last frames.
+
+    Args:
+        needed: see `Debouncer`.
+        of: see `Debouncer`.
+    """
+
+    def __init__(self, needed: int, of: int) -> None:
+        self._needed = needed
+        self._recent: deque[str | None] = deque(maxlen=of)
+        self._shown: str | None = None
+
+    def add(self, state: str | None) -> bool:
+        """Add what the next frame shows; return whether this is a change to report.
+
+        Args:
+            state: the number, or another text for what is not a number; None for nothing, which
+                ends the present state and is not reported.
+        """
+        self._recent.append(state)
+        if state == self._shown or self._recent.count(state) < self._needed:
+            return False
+        self._shown = state
+        return state is not None

@@ -1,4 +1,4 @@
-"""The preview of `digit-edge camera`: draw the prediction on each frame, and show the frame.
+"""The preview of `digit-edge camera`: draw the digit or numbers on each frame, and show it.
 
 `runtime.camera.__main__` calls `open_preview`, which returns a window or a `PreviewServer` for
 browsers (`runtime.camera.preview_server`). `runtime.camera.run` draws and shows the frames.
@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from runtime.camera.sources import FrameArray, opencv
 from runtime.errors import EdgeError
+from runtime.numbers.read_regions import NumberReading
 from runtime.prediction import Prediction
 from runtime.preprocess.segment import Box
 from runtime.serve.access_options import AccessOptions
@@ -109,13 +110,55 @@ def draw(
         canvas.rectangle(
             (x0 + left, y0 + top, x1 + left - 1, y1 + top - 1), outline=color, width=_LINE_WIDTH_PX
         )
-    caption = f"{prediction.label if prediction.accepted else '?'} {prediction.confidence:.0%}"
+    caption = f"{prediction.label} {prediction.confidence:.0%}" if prediction.accepted else "?"
     if present:
         caption += f"   present: {' '.join(sorted(present))}"
-    width = _CHARACTER_WIDTH_PX * (len(caption) + 1)
-    canvas.rectangle((0, 0, width, _CAPTION_HEIGHT_PX), fill=_CAPTION_BACKGROUND)
-    canvas.text(_CAPTION_POSITION_PX, caption, fill=color)
+    _write(canvas, caption, color, 0, 0)
     return image
+
+
+def draw_numbers(frame: FrameArray, readings: list[NumberReading]) -> Image.Image:
+    """Draw each region and its number on a frame.
+
+    Args:
+        frame: uint8 (height, width, 3) RGB.
+        readings: what was read in the regions. A rejected one is drawn as `?` and the reason.
+
+    Returns:
+        An RGB image of the size of the frame.
+    """
+    image = Image.fromarray(frame)
+    canvas = ImageDraw.Draw(image)
+    for reading in readings:
+        left, top = (0, 0) if reading.box is None else reading.box[:2]
+        accepted = reading.reason is None
+        color = _ACCEPTED_COLOR if accepted else _REJECTED_COLOR
+        if reading.box is not None:
+            right, bottom = reading.box[2:]
+            canvas.rectangle(
+                (left, top, right - 1, bottom - 1), outline=color, width=_LINE_WIDTH_PX
+            )
+        for digit in reading.recognition.digits:
+            x0, y0, x1, y1 = digit.box
+            digit_color = _ACCEPTED_COLOR if digit.prediction.accepted else _REJECTED_COLOR
+            canvas.rectangle(
+                (x0 + left, y0 + top, x1 + left - 1, y1 + top - 1), outline=digit_color
+            )
+        number = reading.text.replace("\n", ", ") if reading.value is None else f"{reading.value:f}"
+        caption = f"{number} {reading.confidence:.0%}" if accepted else f"? ({reading.reason})"
+        name = f"{reading.region}: " if reading.box is not None else ""
+        _write(canvas, name + caption, color, left, max(top - _CAPTION_HEIGHT_PX, 0))
+    return image
+
+
+def _write(
+    canvas: ImageDraw.ImageDraw, caption: str, color: tuple[int, int, int], left: int, top: int
+) -> None:
+    """Write a caption on a bar, whose left and top are given in pixels."""
+    width = _CHARACTER_WIDTH_PX * (len(caption) + 1)
+    canvas.rectangle((left, top, left + width, top + _CAPTION_HEIGHT_PX), fill=_CAPTION_BACKGROUND)
+    x, y = _CAPTION_POSITION_PX
+    canvas.text((left + x, top + y), caption, fill=color)
 
 
 class Window:

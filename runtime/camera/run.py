@@ -1,6 +1,7 @@
-"""The main loop of `digit-edge camera`: classify each frame, report each digit that appears.
+"""The main loop of `digit-edge camera`: classify or read each frame, and report what appears.
 
-`runtime.camera.__main__` calls `watch`. A lost camera or stream is opened again, with exponential
+`runtime.camera.__main__` calls `watch` with a `FrameWatcher` from `runtime.camera.watch_digit` or
+`runtime.camera.watch_numbers`. A lost camera or stream is opened again, with exponential
 backoff.
 """
 
@@ -10,16 +11,16 @@ import time
 from collections.abc import Generator
 from datetime import datetime, timezone
 from functools import partial
+from typing import Any, Protocol
 
-from runtime.camera.debounce import Debouncer
-from runtime.camera.preview import Preview, draw
+from PIL import Image
+
+from runtime.camera.preview import Preview
 from runtime.camera.sources import Frame, FrameArray, FrameSource, SourceLost
 from runtime.classifier import Classifier
 from runtime.cli.model_note import describe_model
 from runtime.errors import EdgeError, printable, report
 from runtime.outputs import sinks
-from runtime.prediction import Prediction
-from runtime.preprocess.segment import Box
 from runtime.reload import ReloadingClassifier
 from runtime.system.service import ServiceLifecycle
 
@@ -29,32 +30,51 @@ _MAX_RETRY_S = 30.0  # the delay no longer grows once it has this value
 _REPORT_INTERVALS_S = (10.0, 60.0, 300.0, 1800.0)
 
 
+class FrameWatcher(Protocol):
+    """What is done with each frame: its digit is classified, or its numbers are read."""
+
+    def see(self, classifier: Classifier, frame: FrameArray, show: bool) -> None:
+        """Classify or read the next frame, or the same frame again with another model.
+
+        Args:
+            classifier: the open model.
+            frame: uint8 (height, width, 3) RGB.
+            show: whether `draw` will be called.
+
+        Raises:
+            EdgeError: a region of interest is not inside the frame.
+        """
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return what is to be reported of the latest frame; called once for each."""
+
+    def draw(self, frame: FrameArray) -> Image.Image:
+        """Draw on the latest frame what was seen; return an RGB image of its size."""
+
+
 def watch(
     source: FrameSource,
-    roi: Box | None,
+    watcher: FrameWatcher,
     reader: ReloadingClassifier,
-    debouncer: Debouncer,
     out: sinks.Sinks,
     preview: Preview | None,
     lifecycle: ServiceLifecycle,
 ) -> None:
-    """Classify the frames of a source and write each digit that appears to the sinks.
+    """Classify or read the frames of a source, and write what appears to the sinks.
 
     The function returns if the source ends, a signal asks the process to stop, or the user closes
     the preview.
 
     Args:
         source: yields the frames.
-        roi: (left, top, right, bottom) of the part to read, in pixels; right and bottom are
-            exclusive. None for the whole frame.
+        watcher: classifies or reads each frame, and decides what has appeared.
         reader: the classifier, which reloads a replaced model.
-        debouncer: decides when a digit has appeared.
-        out: the sinks (outputs); each gets one record per digit that appears.
+        out: the sinks (outputs); each gets one record per digit or number that appears.
         preview: shows the frames; None for no preview.
         lifecycle: contains whether the process must stop, and notifies systemd's watchdog.
 
     Raises:
-        EdgeError: `roi` is not inside the frame, the source cannot be read, or a sink fails.
+        EdgeError: a region is not inside the frame, the source cannot be read, or a sink fails.
     """
     announced = False
     with contextlib.closing(frames(source, lifecycle)) as pictures:
@@ -64,34 +84,19 @@ def watch(
                 announced = True
             lifecycle.heartbeat()
             show = preview is not None and preview.wanted
-            part = _crop(frame.picture, roi)
-            prediction, classifier = reader.run(partial(_classify, part=part, show=show))
-            label = prediction.label if prediction.accepted else None
-            event = debouncer.add(label, prediction.confidence)
-            if event is not None:
-                out.write(
-                    {
-                        "image": source.name,
-                        "frame": frame.number,
-                        "label": event.label,
-                        "confidence": round(event.confidence, 6),
-                        "accepted": True,
-                        "agreeing": event.votes,
-                        "backend": classifier.backend.name,
-                        "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-                    }
-                )
-            if preview is not None and show:
-                image = draw(frame.picture, roi, prediction, debouncer.present)
-                if not preview.show(image):
-                    return
+            backend = reader.run(partial(_see, watcher=watcher, frame=frame, show=show))
+            for record in watcher.records():
+                now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+                place = {"image": source.name, "frame": frame.number}
+                out.write({**place, **record, "backend": backend, "time": now})
+            if preview is not None and show and not preview.show(watcher.draw(frame.picture)):
+                return
 
 
-def _classify(
-    classifier: Classifier, part: FrameArray, show: bool
-) -> tuple[Prediction, Classifier]:
-    """Return the prediction, and the classifier that made it."""
-    return classifier.classify(part, return_view=show), classifier
+def _see(classifier: Classifier, watcher: FrameWatcher, frame: Frame, show: bool) -> str:
+    """Classify or read a frame; return the name of the engine."""
+    watcher.see(classifier, frame.picture, show)
+    return classifier.backend.name
 
 
 def _announce(source: FrameSource, frame: Frame, reader: ReloadingClassifier) -> None:
@@ -167,16 +172,3 @@ class _Loss:
             report(EdgeError(f"{error}; trying again in {retry_s:.0f} s"))
         self._error, self._reported_s = str(error), now_s
         self._interval_s = next(self._intervals, self._interval_s)
-
-
-def _crop(picture: FrameArray, roi: Box | None) -> FrameArray:
-    if roi is None:
-        return picture
-    left, top, right, bottom = roi
-    height, width = picture.shape[:2]
-    if right > width or bottom > height:
-        raise EdgeError(
-            f"--roi {left},{top},{right - left},{bottom - top} is not inside the frame of "
-            f"{width}x{height} pixels: pass a smaller X,Y,W,H"
-        )
-    return picture[top:bottom, left:right]

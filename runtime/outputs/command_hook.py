@@ -1,4 +1,4 @@
-"""Run a user's command for each digit, without a shell: the option `--on-digit`.
+"""Run a user's command for each digit or number, without a shell: `--on-digit`, `--on-number`.
 
 `runtime.outputs.sinks.open_sinks` creates a `CommandHook` for `digit-edge watch` and `camera`.
 """
@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
+from decimal import Decimal
 
 from runtime.errors import EdgeError, report
 
@@ -43,54 +44,65 @@ _SAFE_LABEL = re.compile(r"[A-Za-z0-9_.+-]+")  # labels that are no code in any 
 _VARIABLES = "DIGIT_EDGE_"  # prefix of the environment variables with the values of the record
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")  # "{label}" in the command line
-_FIELDS = ("label", "confidence", "image")  # allowed placeholders: keys of a record
+# Option → allowed placeholders: keys of a record. The command is run if the first one has a value.
+_FIELDS = {
+    "--on-digit": ("label", "confidence", "image"),
+    "--on-number": ("value", "region", "confidence", "image"),
+}
 
 
 class CommandHook:
-    """Runs a command for one digit after another, in a thread of its own.
+    """Runs a command for one digit or number after another, in a thread of its own.
 
     The command line is split into arguments before the placeholders are replaced. So a label or a
     file name cannot add arguments or shell syntax. The values are also in the environment of the
-    command: DIGIT_EDGE_LABEL, DIGIT_EDGE_CONFIDENCE and DIGIT_EDGE_IMAGE. A failed run is reported
-    on stderr, unless the run before failed for the same reason.
+    command: DIGIT_EDGE_LABEL, DIGIT_EDGE_CONFIDENCE and DIGIT_EDGE_IMAGE. For a number there are
+    DIGIT_EDGE_VALUE and DIGIT_EDGE_REGION in place of the label. A failed run is reported on
+    stderr, unless the run before failed for the same reason.
 
     A command can be a shell with a text to run (`sh -c`). In this text, {image} is an error, and a
     label with other characters than letters, digits and _ . + - is not passed.
 
     Args:
         command: a command line, in which {label}, {confidence} (4 decimals) and {image} are
-            replaced by the values of the record.
+            replaced by the values of the record; with `--on-number` {value}, {region},
+            {confidence} and {image}.
+        option: the option of the command line, `--on-digit` or `--on-number`.
 
     Raises:
         EdgeError: the command line is invalid, {image} is in code, or the program is not installed.
     """
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, option: str = "--on-digit") -> None:
+        self._option, self._fields = option, _FIELDS[option]
+        self._noun = option.removeprefix("--on-")
         try:
             self._arguments = shlex.split(command)
         except ValueError as error:
-            raise EdgeError(f"--on-digit {command!r}: {error}; close the quotes") from error
+            raise EdgeError(f"{option} {command!r}: {error}; close the quotes") from error
         if not self._arguments:
-            raise EdgeError("--on-digit: no command; pass one, like 'echo {label}'")
+            raise EdgeError(f"{option}: no command; pass one, like 'echo {{{self._fields[0]}}}'")
         program = self._arguments[0]
-        unknown = {n for a in self._arguments for n in _PLACEHOLDER.findall(a)} - set(_FIELDS)
+        found = {n for a in self._arguments for n in _PLACEHOLDER.findall(a)}
+        unknown = found - set(self._fields)
         if unknown:
+            *others, last = (f"{{{field}}}" for field in self._fields)
             raise EdgeError(
-                f"--on-digit: unknown placeholder {{{min(unknown)}}}; use {{label}}, "
-                "{confidence} or {image}"
+                f"{option}: unknown placeholder {{{min(unknown)}}}; use {', '.join(others)} or "
+                f"{last}"
             )
         if _PLACEHOLDER.search(program):
-            raise EdgeError("--on-digit: the program must not be a placeholder; write its name")
+            raise EdgeError(f"{option}: the program must not be a placeholder; write its name")
         code = _code(self._arguments)
         if any("{image}" in text for text in code):
             raise EdgeError(
-                f"--on-digit: {program} would run the name in {{image}} as code; write "
+                f"{option}: {program} would run the name in {{image}} as code; write "
                 f'"${_VARIABLES}IMAGE" in its place, with the quotes'
             )
         self._has_label_in_code = any("{label}" in text for text in code)
         if shutil.which(program) is None:
             raise EdgeError(
-                f"--on-digit: command {program!r} not found; install it or write its path"
+                f"{option}: command {program!r} not found; install it or write its path"
             )
         self._program = program
         self._last_failure = ""
@@ -101,7 +113,7 @@ class CommandHook:
             MAX_WAITING_RUNS + 1
         )
         self._stop_at: float | None = None  # time (monotonic, s) after which no run is started
-        self._worker = threading.Thread(target=self._work, name="on-digit", daemon=True)
+        self._worker = threading.Thread(target=self._work, name=f"on-{self._noun}", daemon=True)
         self._worker.start()
 
     @property
@@ -120,7 +132,7 @@ class CommandHook:
         return self.waiting >= MAX_WAITING_RUNS
 
     def write(self, record: dict[str, object]) -> None:
-        """Queue a run of the command; ignore records of rejected digits and of unreadable images.
+        """Queue a run of the command; ignore rejected digits and numbers, and unreadable images.
 
         If too many runs are waiting, the digit is skipped. The first skipped digit is reported on
         stderr.
@@ -128,7 +140,7 @@ class CommandHook:
         Args:
             record: see `runtime.outputs.sinks`.
         """
-        if "label" not in record or not record.get("accepted", True):
+        if record.get(self._fields[0]) is None or not record.get("accepted", True):
             return
         if self._has_label_in_code and not _SAFE_LABEL.fullmatch(str(record["label"])):
             self._fail(
@@ -140,8 +152,8 @@ class CommandHook:
             if not self._skipping:
                 report(
                     EdgeError(
-                        f"--on-digit {self._program}: {MAX_WAITING_RUNS} runs are waiting, so "
-                        "further digits are skipped; use a faster command"
+                        f"{self._option} {self._program}: {MAX_WAITING_RUNS} runs are waiting, so "
+                        f"further {self._noun}s are skipped; use a faster command"
                     )
                 )
             self._skipping = True
@@ -149,7 +161,8 @@ class CommandHook:
         self._accepted += 1
         arguments = [_fill(argument, record) for argument in self._arguments]
         variables = {
-            f"{_VARIABLES}{name.upper()}": _text(name, record.get(name, "")) for name in _FIELDS
+            f"{_VARIABLES}{name.upper()}": _text(name, record.get(name, ""))
+            for name in self._fields
         }
         self._queue.put((arguments, variables))
 
@@ -165,8 +178,8 @@ class CommandHook:
         not_run = self._queue.qsize()
         if not_run:
             raise EdgeError(
-                f"--on-digit {self._program}: the command was not run for the last {not_run} "
-                f"digit{'s' * (not_run > 1)}; use a faster command"
+                f"{self._option} {self._program}: the command was not run for the last {not_run} "
+                f"{self._noun}{'s' * (not_run > 1)}; use a faster command"
             )
 
     def _work(self) -> None:
@@ -208,7 +221,7 @@ class CommandHook:
     def _fail(self, reason: str) -> None:
         """Report a failure, unless the last run failed for the same reason."""
         if reason != self._last_failure:
-            report(EdgeError(f"--on-digit {self._program}: {reason}"))
+            report(EdgeError(f"{self._option} {self._program}: {reason}"))
         self._last_failure = reason
 
 
@@ -247,5 +260,7 @@ def _text(name: str, value: object) -> str:
     """Return the text that replaces a placeholder."""
     if name == "confidence" and isinstance(value, float):
         return f"{value:.4f}"
+    if isinstance(value, float):
+        return f"{Decimal(repr(value)):f}"  # 0.00001, not 1e-05
     # A program would read "-x.png" as an option, but not "./-x.png".
     return f"./{value}" if name == "image" and str(value).startswith("-") else str(value)

@@ -16,11 +16,12 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from runtime.errors import EdgeError, printable, report
+from runtime.outputs.home_assistant import NumberSensors, discover_digits, discover_numbers
 
 # MQTT's message identifiers have 16 bits, so fewer than 65,536 messages can be kept in total.
 MAX_KEPT_RESULTS = 10_000  # results without acknowledgment; beyond it, new results are dropped
 # Messages of availability and discovery that are kept in addition; beyond it, new ones are dropped.
-# Each connection sends at most three.
+# Each connection sends one, and one for each sensor: two of a digit, or at most 32 numbers.
 _MAX_STATUS_MESSAGES = 64
 
 CLOSE_TIMEOUT_S = 5.0  # `close` waits this long for acknowledgments; results without one are lost
@@ -37,15 +38,22 @@ _TOPIC_HELP = "use words and slashes, without + and #"  # the remedy for an inva
 class MqttPublisher:
     """A client of one broker that publishes results with QoS 1 (at least once).
 
-    Records are published to `TOPIC`, records with the key `error` to `TOPIC/error`. The retained
-    message of `TOPIC/availability` is `online` or `offline`. If the program dies, the broker sets
-    it to `offline` (MQTT's last will).
+    Records are published to `TOPIC`, and records with the key `error` to `TOPIC/error`. The record
+    of a number is the retained message of `TOPIC/REGION`. The retained message of
+    `TOPIC/availability` is `online` or `offline`. If the program dies, the broker sets it to
+    `offline` (MQTT's last will).
 
     While the broker is unreachable, up to `MAX_KEPT_RESULTS` results are kept. They are published
     in order after the reconnection.
     """
 
-    def __init__(self, url: str, discovery: str | None = None, ca: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        discovery: str | None = None,
+        ca: str | None = None,
+        numbers: NumberSensors | None = None,
+    ) -> None:
         """Start to connect in a thread; an unreachable broker is only reported on stderr.
 
         Args:
@@ -53,6 +61,7 @@ class MqttPublisher:
             discovery: topic prefix of Home Assistant's discovery; None announces nothing.
             ca: a PEM file with the authority that signed the broker's certificate; None trusts the
                 system's authorities, or those in $SSL_CERT_FILE.
+            numbers: how Home Assistant shows the numbers; None if the records are of digits.
 
         Raises:
             EdgeError: an argument is invalid, or paho-mqtt is not installed.
@@ -67,7 +76,11 @@ class MqttPublisher:
         self._scheme = address.scheme
         self._was_connected = False  # whether the broker ever accepted this client
         self._name = f"{address.scheme}://{address.hostname}:{_port(address)}"
-        self._discovery = discovery
+        self._discovery: list[tuple[str, str]] = []  # (topic, message) of each sensor
+        if discovery is not None and numbers is not None:
+            self._discovery = discover_numbers(discovery, self._topic, numbers)
+        elif discovery is not None:
+            self._discovery = discover_digits(discovery, self._topic)
         self._sent = 0  # number of published results
         self._announced = 0  # number of published messages of availability and discovery
         self._acknowledged = 0  # number of acknowledged messages of both kinds
@@ -106,7 +119,10 @@ class MqttPublisher:
         Args:
             record: values that JSON can represent; see `runtime.outputs.sinks`.
         """
-        topic = f"{self._topic}/error" if "error" in record else self._topic
+        # Retained, because Home Assistant shows the last number also after its own restart.
+        retain = "region" in record
+        level = "error" if "error" in record else record.get("region")
+        topic = self._topic if level is None else f"{self._topic}/{level}"
         with self._lock:
             if self.waiting >= MAX_KEPT_RESULTS:
                 self._dropped += 1
@@ -118,7 +134,7 @@ class MqttPublisher:
                         )
                     )
             else:
-                self._client.publish(topic, json.dumps(record), qos=1)
+                self._client.publish(topic, json.dumps(record), qos=1, retain=retain)
                 self._sent += 1
 
     def close(self) -> None:
@@ -198,9 +214,7 @@ class MqttPublisher:
             self._reported = False
             message = f"{self._name}: connected; kept results that are published now: {kept}"
             print(printable(message), file=sys.stderr)
-        messages = [(f"{self._topic}/availability", "online")]
-        if self._discovery is not None:
-            messages += _discovery(self._discovery, self._topic)
+        messages = [(f"{self._topic}/availability", "online"), *self._discovery]
         # Publish only below the limit: a broker may accept connections, but never acknowledge.
         if kept < MAX_KEPT_RESULTS + _MAX_STATUS_MESSAGES:
             for topic, payload in messages:
@@ -314,48 +328,3 @@ def _is_topic(text: str) -> bool:
 
 def _port(address: SplitResult) -> int:
     return address.port or _PORTS[address.scheme]
-
-
-def _discovery(prefix: str, topic: str) -> list[tuple[str, str]]:
-    """Return the messages that announce two sensors, digit and confidence, to Home Assistant.
-
-    Source: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
-
-    Args:
-        prefix: topic prefix of the discovery.
-        topic: the topic to which records are published.
-
-    Returns:
-        (topic, JSON) of each message.
-    """
-    reader = "digit_edge_" + re.sub("[^A-Za-z0-9_-]", "_", topic)
-    shared = {
-        "state_topic": topic,
-        "availability_topic": f"{topic}/availability",
-        "device": {"identifiers": [reader], "name": f"Digit reader {topic}", "model": "digit-edge"},
-        "origin": {"name": "digit-edge"},
-    }
-    accepted = "value_json.accepted | default(true)"
-    sensors = {
-        "digit": {
-            "name": "Digit",
-            "icon": "mdi:numeric",
-            # Home Assistant shows the text None as "unknown".
-            "value_template": "{{ value_json.label if " + accepted + " else None }}",
-            "json_attributes_topic": topic,
-        },
-        "confidence": {
-            "name": "Confidence",
-            "unit_of_measurement": "%",
-            "state_class": "measurement",
-            "entity_category": "diagnostic",
-            "value_template": "{{ (value_json.confidence * 100) | round(1) }}",
-        },
-    }
-    return [
-        (
-            f"{prefix}/sensor/{reader}/{name}/config",
-            json.dumps({**shared, **sensor, "unique_id": f"{reader}_{name}"}),
-        )
-        for name, sensor in sensors.items()
-    ]

@@ -2,8 +2,9 @@
 
 `digit-edge watch` and `digit-edge camera` call `add_arguments`, then `open_sinks`, then `write` for
 each result. A result is a record: a dictionary that JSON can represent. The record of a digit has
-the keys `label` and `confidence`. If it has `accepted: false`, the digit was rejected. The record
-of an unreadable image has the key `error`.
+the keys `label` and `confidence`; the record of a number has `region`, `value` and `confidence`. If
+it has `accepted: false`, the digit or number was rejected. The record of an unreadable image has
+the key `error`.
 
 `write` does not wait for a broker, a command or room on a disk. A sink keeps results that it cannot
 deliver, retries later, and counts these results in `waiting`. A `full` sink may drop results, and
@@ -22,6 +23,7 @@ from types import TracebackType
 from typing import Protocol
 
 from runtime.errors import EdgeError, report
+from runtime.outputs.home_assistant import NumberSensors
 from runtime.outputs.json_lines import JsonLinesWriter
 from runtime.system import streams
 
@@ -55,7 +57,7 @@ class Sink(Protocol):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--out`, `--sync`, `--mqtt`, `--mqtt-ca`, `--mqtt-discovery` and `--on-digit`."""
+    """Add the options `--out`, `--sync`, `--mqtt…`, `--on-digit` and `--on-number`."""
     group = parser.add_argument_group("where results go")
     group.add_argument("--out", metavar="FILE", help="append each result to FILE, a JSON line")
     group.add_argument(
@@ -95,15 +97,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Its output goes to stderr. May be repeated. A light on GPIO 17: 'pinctrl set "
         "17 op dh', or 'gpioset -t0 GPIO17=1' (Bookworm: 'gpioset gpiochip0 17=1')",
     )
+    group.add_argument(
+        "--on-number",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="with --read, run COMMAND for each accepted number, as --on-digit does; {value}, "
+        "{region}, {confidence} and {image}, and $DIGIT_EDGE_VALUE, $DIGIT_EDGE_REGION and so on, "
+        "are filled in",
+    )
 
 
-def open_sinks(arguments: argparse.Namespace) -> "Sinks":
+def open_sinks(arguments: argparse.Namespace, numbers: NumberSensors | None = None) -> "Sinks":
     """Open the sinks that the options name, and stdout for JSON lines.
 
     If standard output is closed, results go to the other sinks only.
 
     Args:
         arguments: parsed by a parser with the options of `add_arguments`.
+        numbers: how Home Assistant shows the numbers; None if the records are of digits.
 
     Raises:
         EdgeError: an option is invalid, a file cannot be written, a package is missing, or there is
@@ -115,20 +127,30 @@ def open_sinks(arguments: argparse.Namespace) -> "Sinks":
         raise EdgeError("--mqtt-ca needs a broker: pass --mqtt mqtts://… too")
     if arguments.sync and arguments.out is None:
         raise EdgeError("--sync needs a file: pass --out FILE too")
+    if arguments.on_number and numbers is None:
+        raise EdgeError("--on-number needs numbers: pass --read too, or --on-digit in its place")
+    if arguments.on_digit and numbers is not None:
+        raise EdgeError("--on-digit is for one digit: with --read, pass --on-number in its place")
     with contextlib.ExitStack() as opened:
         sinks: list[Sink] = []
         if arguments.out is not None:
             sinks.append(JsonLinesWriter(Path(arguments.out), arguments.sync))
             opened.callback(sinks[-1].close)
-        for command in arguments.on_digit:
-            from runtime.outputs.command_hook import CommandHook
+        for option, commands in (
+            ("--on-digit", arguments.on_digit),
+            ("--on-number", arguments.on_number),
+        ):
+            for command in commands:
+                from runtime.outputs.command_hook import CommandHook
 
-            sinks.append(CommandHook(command))
-            opened.callback(sinks[-1].close)
+                sinks.append(CommandHook(command, option))
+                opened.callback(sinks[-1].close)
         if arguments.mqtt is not None:
             from runtime.outputs.mqtt import MqttPublisher
 
-            sinks.append(MqttPublisher(arguments.mqtt, arguments.mqtt_discovery, arguments.mqtt_ca))
+            sinks.append(
+                MqttPublisher(arguments.mqtt, arguments.mqtt_discovery, arguments.mqtt_ca, numbers)
+            )
         opened.pop_all()
     if streams.is_closed():
         if not sinks:

@@ -1,9 +1,10 @@
 """Decode images of any kind to upright gray or RGB arrays, within limits of time and memory.
 
 `decode` and `CachedDecoder` return gray images, for `runtime.preprocess.pipeline` and
-`runtime.multi_digit`. `decode_color` returns RGB images for display. All accept paths, bytes, file
-objects, Pillow images and arrays, in several modes and bit depths. All undo the EXIF orientation
-and convert each error of Pillow to an ImageError with the file's name.
+`runtime.multi_digit`. `decode_color` returns RGB images for display, and `decode_parts` parts of an
+image for `runtime.numbers`. All accept paths, bytes, file objects, Pillow images and arrays, in
+several modes and bit depths. All undo the EXIF orientation and convert each error of Pillow to an
+ImageError with the file's name.
 """
 
 import io
@@ -12,7 +13,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,8 @@ _EXPENSIVE_NS = 150_000_000
 
 _ORIENTATION_TAG = 0x0112  # number of the EXIF tag "orientation"
 _MAX_UNTRANSPOSED = 4  # EXIF orientations above this exchange width and height
+_UPSIDE_DOWN = (3, 4, 7, 8)  # EXIF orientations whose rows are reversed, after this exchange
+_MIRRORED = (2, 3, 6, 7)  # EXIF orientations whose columns are reversed, after this exchange
 # Keys of Image.info whose metadata may contain an orientation.
 _ORIENTATION_KEYS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 # If metadata is longer, the orientation is ignored. Cameras write less than 64 kB, which is 128 kB
@@ -290,18 +293,61 @@ def decode_color(image: ImageSource, *, longest: int) -> DecodedColor:
     name = describe(image)
     with _opened(image, name) as (picture, _):
         width, height = _load(picture, longest, True, name, picture is not image)
-        if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
-            shown = Image.fromarray(luminance(picture, longest)).convert("RGB")
-        elif "A" in picture.getbands() or "transparency" in picture.info:
-            small = downscale(picture, longest, lambda part: part.convert("RGBA"))
-            shown = Image.new("RGB", small.size, "white")
-            shown.paste(small, mask=small.getchannel("A"))
-        else:
-            shown = downscale(picture, longest, lambda part: part.convert("RGB"))
+        shown = _rgb(picture, longest)
         orientation = _orientation(picture)
     upright = _upright(np.asarray(shown), orientation)
     size = (height, width) if orientation > _MAX_UNTRANSPOSED else (width, height)
     return DecodedColor(upright, size)
+
+
+def decode_parts(
+    image: ImageSource,
+    boxes: Callable[[int, int], list[tuple[int, int, int, int]]],
+    *,
+    longest: int,
+    longest_part: int,
+) -> list[npt.NDArray[np.uint8]]:
+    """Decode parts of an image to RGB; only the parts are converted and copied.
+
+    Args:
+        image: see `decode`.
+        boxes: returns (left, top, right, bottom) of each part, in pixels, for the width and the
+            height of the upright image; right and bottom are exclusive.
+        longest: largest length of the image's longer side, in pixels, if it is a JPEG.
+        longest_part: largest length of the longer side of each part, in pixels.
+
+    Returns:
+        For each part, uint8 (height, width, 3).
+
+    Raises:
+        ImageError: the image cannot be decoded, or exceeds a limit.
+    """
+    name = describe(image)
+    with _opened(image, name) as (picture, _):
+        width, height = _load(picture, longest, True, name, picture is not image)
+        orientation = _orientation(picture)
+        size = (height, width) if orientation > _MAX_UNTRANSPOSED else (width, height)
+        parts = []
+        for box in boxes(*size):
+            left, top, right, bottom = _stored_box(box, size, orientation)
+            x, y = picture.width / width, picture.height / height
+            left, top = int(left * x), int(top * y)
+            right, bottom = max(round(right * x), left + 1), max(round(bottom * y), top + 1)
+            part = _rgb(picture.crop((left, top, right, bottom)), longest_part)
+            parts.append(_upright(np.asarray(part), orientation))
+        return parts
+
+
+def _rgb(picture: Image.Image, longest: int) -> Image.Image:
+    """Return a decoded picture as RGB, scaled down; a transparent one is composited over white."""
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
+        return Image.fromarray(luminance(picture, longest)).convert("RGB")
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        small = downscale(picture, longest, lambda part: part.convert("RGBA"))
+        shown = Image.new("RGB", small.size, "white")
+        shown.paste(small, mask=small.getchannel("A"))
+        return shown
+    return downscale(picture, longest, lambda part: part.convert("RGB"))
 
 
 @contextmanager
@@ -542,6 +588,28 @@ def _upright(picture: Gray, orientation: int) -> Gray:
     """Undo the EXIF orientation: 5 to 8 exchange the axes, then each axis may be reversed."""
     if orientation > _MAX_UNTRANSPOSED:
         picture = picture.swapaxes(0, 1)
-    down = -1 if orientation in (3, 4, 7, 8) else 1
-    across = -1 if orientation in (2, 3, 6, 7) else 1
+    down = -1 if orientation in _UPSIDE_DOWN else 1
+    across = -1 if orientation in _MIRRORED else 1
     return picture[::down, ::across]
+
+
+def _stored_box(
+    box: tuple[int, int, int, int], size: tuple[int, int], orientation: int
+) -> tuple[int, int, int, int]:
+    """Return the box in the stored picture of a box in the upright one: the inverse of `_upright`.
+
+    Args:
+        box: (left, top, right, bottom) in the upright picture.
+        size: (width, height) of the upright picture.
+        orientation: EXIF orientation.
+    """
+    left, top, right, bottom = box
+    if orientation in _UPSIDE_DOWN:
+        top, bottom = size[1] - bottom, size[1] - top
+    if orientation in _MIRRORED:
+        left, right = size[0] - right, size[0] - left
+    return (
+        (top, left, bottom, right)
+        if orientation > _MAX_UNTRANSPOSED
+        else (left, top, right, bottom)
+    )

@@ -4153,6 +4153,72 @@ int digits_selftest(uint8_t workspace[DIGITS_WORKSPACE_BYTES])
 }
 
 #ifndef DIGIT_EDGE_KERNELS
+/* --- Conversion to MNIST's format; runtime/preprocess/mnist_format.py is the Python version --- */
+
+/* Return the share of a pixel that a cell from `start` to `end` covers, 0 to 1. */
+static double covered(int pixel, double start, double end)
+{
+    const double first = start > pixel ? start : pixel;
+    const double last = end < pixel + 1 ? end : pixel + 1;
+
+    return last > first ? last - first : 0.0;
+}
+
+/* Add row `y` of an image of width x height to the sums of 20 x 20 cells. The image is centered in
+ * a square of at least 10 x 10 pixels, which is divided into the cells. */
+static void add_to_cells(const float *line, int y, int width, int height, double *cells)
+{
+    const int longest = width > height ? width : height;
+    const int side = longest > 10 ? longest : 10;
+    const int left = (side - width) / 2, top = (side - height) / 2;
+    const double cell = side / 20.0;
+    int row, column, x;
+
+    for (row = 0; row < 20; row++) {
+        const double share = covered(y, row * cell - top, (row + 1) * cell - top);
+
+        for (column = 0; share > 0.0 && column < 20; column++) {
+            const double start = column * cell - left, end = start + cell;
+            double sum = 0.0;
+
+            for (x = start > 0.0 ? (int)start : 0; x < width && x < end; x++) {
+                sum += line[x] * covered(x, start, end);
+            }
+            cells[row * 20 + column] += sum * share / (cell * cell);
+        }
+    }
+}
+
+/* Scale the maximum of the cells to 255. Move the center of mass to the center of 28 x 28 pixels.
+ * Source: C. Yadav and L. Bottou, "Cold Case: The Lost MNIST Digits", 2019. */
+static void place_cells(const double *cells, uint8_t *pixels)
+{
+    double peak = 0.0, mass = 0.0, x_moment = 0.0, y_moment = 0.0;
+    int row, column, down, right, i;
+
+    for (row = 0; row < 20; row++) {
+        for (column = 0; column < 20; column++) {
+            const double cell = cells[row * 20 + column];
+
+            peak = cell > peak ? cell : peak;
+            mass += cell;
+            x_moment += (column + 0.5) * cell;
+            y_moment += (row + 0.5) * cell;
+        }
+    }
+    /* In single precision, the center of a symmetric digit is exactly in or between cells. */
+    down = (int)(15.0 - (float)(y_moment / mass));
+    right = (int)(15.0 - (float)(x_moment / mass));
+    for (i = 0; i < 20 * 20; i++) {
+        const int y = i / 20 + down, x = i % 20 + right;
+
+        if (y >= 0 && y < 28 && x >= 0 && x < 28) {
+            /* Round up fractions of 0.499 or more: they may be halves with rounding errors. */
+            pixels[y * 28 + x] = (uint8_t)(cells[i] * (255.0 / peak) + 0.5 + 1.0 / 1024.0);
+        }
+    }
+}
+
 /* --- Preprocessing of a gray frame; runtime/preprocess is the Python version ------------------ */
 
 #define LONGEST 192 /* pixels; a frame with a longer side is shrunk to this side */
@@ -5366,7 +5432,7 @@ static bool find_tight_digit(digits_preprocess_workspace *workspace, int width, 
     return false;
 }
 
-/* --- Conversion to MNIST's format --- */
+/* --- Ink of the digit --- */
 
 /* Write a row of the digit's ink, from 0 to 1. y is relative to the top of the bounding box. */
 static void ink_row(const digits_preprocess_workspace *workspace, int width, int height, int y,
@@ -5414,15 +5480,6 @@ static int missing_width(digits_preprocess_workspace *workspace, int width, int 
     return within((int)(THIN_STROKE * longest / 20.0 - 2 * area / outline + 0.5), longest / 8);
 }
 
-/* Return the share of a pixel that a cell from `start` to `end` covers, 0 to 1. */
-static double covered(int pixel, double start, double end)
-{
-    const double first = start > pixel ? start : pixel;
-    const double last = end < pixel + 1 ? end : pixel + 1;
-
-    return last > first ? last - first : 0.0;
-}
-
 /* Scale the ink to 20 x 20 cells, and write the mean of each cell. Before, strokes are widened by
  * `extra` pixels: each pixel becomes the maximum of itself and the `extra` pixels to the left and
  * above. */
@@ -5431,12 +5488,9 @@ static void shrink_ink(digits_preprocess_workspace *workspace, int width, int he
 {
     const int ink_width = ink->right - ink->left, ink_height = ink->bottom - ink->top;
     const int wide = ink_width + extra, high = ink_height + extra;
-    const int side = larger(larger(wide, high), 10);
-    const int left = (side - wide) / 2, top = (side - high) / 2;
-    const double cell = side / 20.0;
     float *const line = workspace->row;
     double *const cells = workspace->cells;
-    int x, y, i, row, column;
+    int x, y, i;
 
     for (i = 0; i < 20 * 20; i++) {
         cells[i] = 0.0;
@@ -5463,48 +5517,7 @@ static void shrink_ink(digits_preprocess_workspace *workspace, int width, int he
                 line[x] = value > line[x] ? value : line[x];
             }
         }
-        for (row = 0; row < 20; row++) {
-            const double share = covered(y, row * cell - top, (row + 1) * cell - top);
-
-            for (column = 0; share > 0.0 && column < 20; column++) {
-                const double start = column * cell - left, end = start + cell;
-                double sum = 0.0;
-
-                for (x = within((int)start, wide); x < wide && x < end; x++) {
-                    sum += line[x] * covered(x, start, end);
-                }
-                cells[row * 20 + column] += sum * share / (cell * cell);
-            }
-        }
-    }
-}
-
-/* Scale the maximum of the cells to 255. Move the center of mass to the center of 28 x 28 pixels.
- * Source: C. Yadav and L. Bottou, "Cold Case: The Lost MNIST Digits", 2019. */
-static void place_cells(const double *cells, uint8_t *pixels)
-{
-    double peak = 0.0, mass = 0.0, x_moment = 0.0, y_moment = 0.0;
-    int row, column, down, right, i;
-
-    for (row = 0; row < 20; row++) {
-        for (column = 0; column < 20; column++) {
-            const double cell = cells[row * 20 + column];
-
-            peak = cell > peak ? cell : peak;
-            mass += cell;
-            x_moment += (column + 0.5) * cell;
-            y_moment += (row + 0.5) * cell;
-        }
-    }
-    down = (int)(15.0 - y_moment / mass);
-    right = (int)(15.0 - x_moment / mass);
-    for (i = 0; i < 20 * 20; i++) {
-        const int y = i / 20 + down, x = i % 20 + right;
-
-        if (y >= 0 && y < 28 && x >= 0 && x < 28) {
-            /* Round up fractions of 0.499 or more: they may be halves with rounding errors. */
-            pixels[y * 28 + x] = (uint8_t)(cells[i] * (255.0 / peak) + 0.5 + 1.0 / 1024.0);
-        }
+        add_to_cells(line, y, wide, high, cells);
     }
 }
 
@@ -5835,4 +5848,4 @@ int digits_preprocess(const uint8_t *gray, int width, int height,
 9
  */
 
-/* digest 5ee34fca0e747e986b1b8528f1613c3142581d8f93740576429a745486fec841 */
+/* digest daafe430c6b76b754bf0c06b139c1c864204851b905d0238675319e99f8e760e */

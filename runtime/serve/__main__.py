@@ -12,6 +12,8 @@ from runtime.cli.model_note import report_unused_model
 from runtime.cli.options import add_model_arguments
 from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError
+from runtime.numbers import options as number_options
+from runtime.numbers.options import NumberOptions
 from runtime.serve.access_options import TOKEN_VARIABLE, access_options, add_access_arguments
 from runtime.serve.addresses import parse_port
 
@@ -23,7 +25,8 @@ Open the printed address in a browser. Draw with mouse, finger, pen or keyboard,
 photograph, or use the camera.
 
 Programs call the API: curl -F image=@photo.jpg http://127.0.0.1:8080/v1/classify (or /v1/read for
-a number). Clients of the Open Inference Protocol, such as tritonclient, use /v2.
+the digits of a page, /v1/numbers for the checked number of each region). Clients of the Open
+Inference Protocol, such as tritonclient, use /v2.
 /openapi.json describes the API, /metrics is for Prometheus, /healthz is the health check.
 
 If other machines can connect (--host 0.0.0.0), every client needs a token of at least 16
@@ -61,7 +64,18 @@ def main(argv: list[str] | None = None) -> int:
     collection = None
     if arguments.collect is not None:
         collection = Collection(arguments.collect, arguments.max_collected << 20)
-    serve(model, arguments.host, arguments.port, limits, arguments.access, certificate, collection)
+    numbers: NumberOptions | None = arguments.numbers
+    with (numbers or NumberOptions()).locked():
+        serve(
+            model,
+            arguments.host,
+            arguments.port,
+            limits,
+            arguments.access,
+            certificate,
+            collection,
+            numbers,
+        )
     return 0
 
 
@@ -100,6 +114,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="keep each picture whose label a user of the page confirms or corrects, in one "
         "subfolder of FOLDER for each label, as digit-edge train reads them (default: keep none)",
     )
+    number_options.add_arguments(
+        parser, "the page reads numbers at first, and /v1/numbers uses the following options"
+    )
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--max-collected",
@@ -137,6 +154,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     elif arguments.collect is None:
         parser.error("--max-collected needs --collect")
     arguments.access = access_options(parser, arguments)
+    arguments.numbers = number_options.parse(parser, arguments, "serve")
     return arguments
 
 

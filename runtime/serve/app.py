@@ -18,10 +18,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from runtime.engines import ENGINES
-from runtime.serve import bodies, metrics, openapi, static
+from runtime.serve import bodies, metrics, static
 from runtime.serve.access import AccessMiddleware, AccessPolicy
 from runtime.serve.collection import Collection, check_label
 from runtime.serve.limits import Limits, UploadBudget
+from runtime.serve.openapi.document import (
+    JSON_BYTES_HEADER,
+    OPERATIONS,
+    PROTECTED,
+    document,
+)
 from runtime.serve.problem_details import HttpProblem
 from runtime.serve.supervisor import Supervisor, WorkerResponse
 from runtime.serve.uploads import read_body, read_image
@@ -47,7 +53,7 @@ def create_app(
     """
     api = _Api(supervisor, limits or Limits(), access or AccessPolicy(), collection)
     handlers: dict[str, tuple[str, Handler]] = {
-        each.path: (each.method, getattr(api, each.name)) for each in openapi.OPERATIONS
+        each.path: (each.method, getattr(api, each.name)) for each in OPERATIONS
     }
     for path, file in static.load().items():
         handlers[path] = ("GET", file.respond)
@@ -56,7 +62,7 @@ def create_app(
         api.lifespan,
         "no such path: /openapi.json lists the paths",
     )
-    guarded = AccessMiddleware(app, api.access, openapi.PROTECTED)
+    guarded = AccessMiddleware(app, api.access, PROTECTED)
     return metrics.Counting(guarded, api.counts, frozenset(handlers))
 
 
@@ -110,7 +116,7 @@ class _Api:
         self._version = _version()
         self.counts = metrics.ServerMetrics(self._version)
         self._uploads = UploadBudget(limits.memory_bytes)
-        self._document = openapi.document(limits, access, self._version)
+        self._document = document(limits, access, self._version)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -126,6 +132,9 @@ class _Api:
 
     async def read(self, request: Request) -> Response:
         return await self._process(request, "read")
+
+    async def numbers(self, request: Request) -> Response:
+        return await self._process(request, "numbers")
 
     async def _process(self, request: Request, task: str, **options: bool) -> Response:
         """Read the image of a request, send it to the worker, and count the digits in the reply."""
@@ -222,7 +231,7 @@ class _Api:
         self._count(result)
         if result.json_bytes is None:
             return Response(result.body, media_type="application/json")
-        headers = {openapi.JSON_BYTES_HEADER: str(result.json_bytes)}
+        headers = {JSON_BYTES_HEADER: str(result.json_bytes)}
         return Response(result.body, media_type="application/octet-stream", headers=headers)
 
     async def metrics(self, _: Request) -> Response:
@@ -253,12 +262,12 @@ def _parse_json_bytes(request: Request) -> int | None:
     Raises:
         HttpProblem: 400 if the header is not a whole number.
     """
-    text = request.headers.get(openapi.JSON_BYTES_HEADER)
+    text = request.headers.get(JSON_BYTES_HEADER)
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) <= _QUOTED_CHARS):
         raise HttpProblem(
-            400, f"{openapi.JSON_BYTES_HEADER} is {text[:_QUOTED_CHARS]!r}: pass a size in bytes"
+            400, f"{JSON_BYTES_HEADER} is {text[:_QUOTED_CHARS]!r}: pass a size in bytes"
         )
     return int(text)
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeAlias
 
-from runtime.serve.json_schema import Keywords
+from runtime.serve.openapi.json_schema import Keywords
 
 # Types of fields, with JSON-schema keywords for the OpenAPI document. A `Box` is (left, top, right,
 # bottom) in pixels.
@@ -55,6 +55,7 @@ class ModelDescription(Model):
         provenance: how the model was made: recipe, seed, versions.
         max_body_bytes: a request with a larger body gets 413.
         max_pixels: an image with more pixels gets 413; a JPEG may have four times this number.
+        reads_numbers: whether the page reads numbers at first, not one digit.
         collects_in: name of the folder in which the server keeps labeled images; null if it keeps
             no images.
     """
@@ -67,6 +68,7 @@ class ModelDescription(Model):
     provenance: dict[str, str]
     max_body_bytes: int
     max_pixels: int
+    reads_numbers: bool = False
     collects_in: str | None = None
 
 
@@ -200,6 +202,46 @@ class Reading:
     text: str
     lines: list[str]
     digits: list[Digit]
+    total_ms: Milliseconds
+    model: Model
+
+
+@dataclass(frozen=True)
+class Number:
+    """The number in one region of an image.
+
+    Attributes:
+        region: the name of the region.
+        text: the digits without a decimal point; `?` for a place that is not certainly one digit.
+        value: the number; null if it is rejected, or if the image has several lines of digits.
+        confidence: the confidence of the least certain line; 0 without digits.
+        accepted: false if the number is not certain, has another count of digits, or is implausible
+            after the last one.
+        reason: why the number is rejected; null if it is accepted.
+        last_value: the last accepted number of the region, which may be this one; null if there is
+            none.
+    """
+
+    region: str
+    text: str
+    value: float | None
+    confidence: Share
+    accepted: bool
+    reason: str | None
+    last_value: float | None
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The number in each region of an image.
+
+    Attributes:
+        numbers: in the order of the options `--region`; one for the whole image without regions.
+        total_ms: milliseconds to decode and read the image.
+        model: the artifact and the engine that read the image.
+    """
+
+    numbers: list[Number]
     total_ms: Milliseconds
     model: Model
 

@@ -5,6 +5,7 @@
 
 import base64
 import io
+import threading
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from PIL import Image
 from runtime.backends.feature_maps import Maps
 from runtime.classifier import Classifier
 from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.numbers.read_regions import NumberReader
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import decode, decode_color
 from runtime.preprocess.mnist_format import to_mnist_format
@@ -154,6 +156,38 @@ def read(classifier: Classifier, image: bytes) -> WorkerBody:
     return WorkerBody(bodies.encode(body), counted)
 
 
+def numbers(
+    classifier: Classifier, image: bytes, reader: NumberReader, checking: threading.Lock
+) -> WorkerBody:
+    """Read the number in each region, and compare it with the last one.
+
+    Args:
+        classifier: the open model.
+        image: the bytes of an image file.
+        reader: knows the regions and the last values.
+        checking: the lock of the last values.
+
+    Returns:
+        The body of the response to POST /v1/numbers, and all digits.
+
+    Raises:
+        ImageError: the image cannot be decoded, or a region is not inside it.
+    """
+    start = time.perf_counter()
+    readings = reader.read(classifier, image)
+    with checking:
+        records = [reader.record(reader.check(reading)) for reading in readings]
+        reader.last_values.stage()
+        reader.last_values.save()
+    body = bodies.Numbers(
+        numbers=[bodies.Number(**record) for record in records],
+        total_ms=_milliseconds(time.perf_counter() - start),
+        model=_model_body(classifier),
+    )
+    digits = [digit for reading in readings for digit in reading.recognition.digits]
+    return WorkerBody(bodies.encode(body), [_counted(digit.prediction, None) for digit in digits])
+
+
 def to_png(image: bytes) -> WorkerBody:
     """Convert an image to an upright PNG without metadata, of at most 1,000 pixels a side.
 
@@ -172,12 +206,15 @@ def to_png(image: bytes) -> WorkerBody:
     return WorkerBody(file.getvalue(), [])
 
 
-def describe(classifier: Classifier, limits: Limits) -> bodies.ModelDescription:
+def describe(
+    classifier: Classifier, limits: Limits, reads_numbers: bool
+) -> bodies.ModelDescription:
     """Return the body of the response to GET /v1/model.
 
     Args:
         classifier: the open model.
         limits: the limits on images that the body states.
+        reads_numbers: whether the server was started with `--read`.
     """
     spec = classifier.spec
     return bodies.ModelDescription(
@@ -190,6 +227,7 @@ def describe(classifier: Classifier, limits: Limits) -> bodies.ModelDescription:
         provenance=dict(spec.provenance),
         max_body_bytes=limits.body_bytes,
         max_pixels=limits.pixels,
+        reads_numbers=reads_numbers,
     )
 
 

@@ -8,6 +8,7 @@
 import python_multipart  # noqa: F401
 
 from runtime.errors import printable
+from runtime.numbers.options import NumberOptions
 from runtime.serve import service
 from runtime.serve.access import find_access
 from runtime.serve.access_options import AccessOptions
@@ -27,6 +28,7 @@ def serve(
     access_options: AccessOptions,
     certificate: service.Certificate | None,
     collection: Collection | None = None,
+    numbers: NumberOptions | None = None,
 ) -> None:
     """Serve until a signal ends the process; print the address once requests are accepted.
 
@@ -38,6 +40,7 @@ def serve(
         access_options: the token and host names of the command line.
         certificate: the certificate for HTTPS; None serves HTTP.
         collection: keeps labeled images; None keeps no images.
+        numbers: the options of POST /v1/numbers; None reads the whole image without checks.
 
     Raises:
         EdgeError: the address is not available, or other machines could reach it without a token.
@@ -46,7 +49,7 @@ def serve(
     """
     access = find_access(host, access_options, option="--host")
     listener = service.bind(host, port)
-    supervisor = Supervisor(model, limits)
+    supervisor = Supervisor(model, limits, numbers)
     app = create_app(supervisor, limits, access, collection)
     scheme = "http" if certificate is None else "https"
     address = f"{scheme}://{service.address_of(listener)}/"

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from runtime.errors import EdgeError, report
+from runtime.numbers.options import NumberOptions
 from runtime.serve import bodies, wire
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
@@ -99,14 +100,17 @@ class Supervisor:
     Args:
         model: the artifact that the worker opens.
         limits: the limits on requests.
+        numbers: the options of POST /v1/numbers; None reads the whole image without checks.
 
     Attributes:
         waiting: number of requests in the queue or in the worker.
         restarts: number of times that the worker was replaced.
     """
 
-    def __init__(self, model: wire.ModelOptions, limits: Limits) -> None:
-        self._options = wire.pack_options(model, limits)
+    def __init__(
+        self, model: wire.ModelOptions, limits: Limits, numbers: NumberOptions | None = None
+    ) -> None:
+        self._options = wire.pack_options(model, limits, numbers)
         self._limits = limits
         self._worker: _Worker | None = None
         self._started: tuple[subprocess.Popen[bytes], socket.socket] | None = None
@@ -392,7 +396,7 @@ def _launch(options: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
     """Start a worker process; return (handle of the process, socket to the process).
 
     Args:
-        options: the model and the limits, from `wire.pack_options`.
+        options: from `wire.pack_options`.
 
     Raises:
         EdgeError: the process cannot be started.

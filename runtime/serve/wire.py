@@ -12,6 +12,7 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
+from runtime.numbers.options import NumberOptions
 from runtime.serve.limits import Limits
 
 Header = dict[str, Any]  # name of a field → JSON value
@@ -39,15 +40,19 @@ class ModelOptions:
     device: str
 
 
-def pack_options(model: ModelOptions, limits: Limits) -> str:
-    """Encode the model and the limits as one command-line argument of the worker process."""
-    return json.dumps([asdict(model), asdict(limits)])
+def pack_options(model: ModelOptions, limits: Limits, numbers: NumberOptions | None) -> str:
+    """Encode the options as one command-line argument of the worker process."""
+    return json.dumps([asdict(model), asdict(limits), numbers and asdict(numbers)])
 
 
-def unpack_options(text: str) -> tuple[ModelOptions, Limits]:
-    """Decode the argument that `pack_options` made to (model, limits)."""
-    model, limits = json.loads(text)
-    return ModelOptions(**model), Limits(**limits)
+def unpack_options(text: str) -> tuple[ModelOptions, Limits, NumberOptions | None]:
+    """Decode the argument that `pack_options` made to (model, limits, numbers)."""
+    model, limits, numbers = json.loads(text)
+    return (
+        ModelOptions(**model),
+        Limits(**limits),
+        None if numbers is None else NumberOptions.from_json(numbers),
+    )
 
 
 def pack(header: Header, body_bytes: int) -> bytes:

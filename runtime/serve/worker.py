@@ -9,6 +9,7 @@ an `id` and one of these values of `task`:
 - `classify`: The body is an image. The header has `drawing`, see POST /v1/classify.
 - `feature-maps`: The same for POST /v1/feature-maps; the reply has no digits.
 - `read`: The body is an image of a page.
+- `numbers`: The body is the image of POST /v1/numbers.
 - `to-png`: The body is an image. The body of the reply is the image as a PNG, not JSON, and the
   reply has no digits.
 - `infer`: The body is that of POST /v2/models/{name}/infer. The header has `name` and `json_bytes`,
@@ -36,6 +37,8 @@ from contextlib import suppress
 from functools import partial
 
 from runtime.errors import EdgeError, ImageError
+from runtime.numbers.options import NumberOptions
+from runtime.numbers.read_regions import NumberReader
 from runtime.reload import ReloadingClassifier
 from runtime.serve import responses, wire
 from runtime.serve.images import check_json_size, check_size, image_in_json
@@ -55,9 +58,15 @@ _STDERR_FILENO = 2  # file descriptor of stderr
 
 class _Worker:
     def __init__(
-        self, connection: socket.socket, model: ReloadingClassifier, limits: Limits
+        self,
+        connection: socket.socket,
+        model: ReloadingClassifier,
+        limits: Limits,
+        numbers: NumberReader | None,
     ) -> None:
         self._connection, self._model, self._limits = connection, model, limits
+        self._numbers = numbers
+        self._checking = threading.Lock()  # one request at a time is compared with the last values
         self._budget = DecodeBudget(limits)
         self._sending = threading.Lock()
 
@@ -79,7 +88,8 @@ class _Worker:
                     del image, message, job  # do not keep the image while waiting for the next
 
     def _describe(self, number: int) -> None:
-        model = responses.describe(self._model.classifier, self._limits)
+        reads_numbers = self._numbers is not None
+        model = responses.describe(self._model.classifier, self._limits, reads_numbers)
         self._send({"id": number, "model": vars(model)})
 
     def _process(self, header: wire.Header, body: bytes) -> responses.WorkerBody:
@@ -99,7 +109,13 @@ class _Worker:
             with self._budget.lease(check_json_size(body, self._limits)):
                 body = image_in_json(body)
         image = body
-        with self._budget.lease(check_size(image, self._limits, page=task == "read")):
+        is_page = task in ("read", "numbers")
+        with self._budget.lease(check_size(image, self._limits, page=is_page)):
+            if task == "numbers":
+                # Without --read, requests do not know each other.
+                reader = self._numbers or NumberReader(NumberOptions())
+                checking = self._checking
+                return self._model.run(lambda c: responses.numbers(c, image, reader, checking))
             if task == "read":
                 return self._model.run(lambda c: responses.read(c, image))
             if task == "to-png":
@@ -148,8 +164,9 @@ def main() -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     warnings.simplefilter("ignore")  # Pillow warns about every damaged tag of a file
     connection = socket.socket(fileno=int(sys.argv[1]))
-    options, limits = wire.unpack_options(sys.argv[2])
+    options, limits, numbers = wire.unpack_options(sys.argv[2])
     try:
+        reader = None if numbers is None else NumberReader(numbers)
         model = ReloadingClassifier(
             options.path, backend=options.backend, threads=options.threads, device=options.device
         )
@@ -158,7 +175,7 @@ def main() -> None:
     else:
         _limit_memory(limits)
         with suppress(OSError):  # the server has ended
-            _Worker(connection, model, limits).run()
+            _Worker(connection, model, limits, reader).run()
     # Do not wait for threads that still decode.
     os._exit(0)
 

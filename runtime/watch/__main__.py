@@ -1,4 +1,4 @@
-"""Classify each image that arrives in a folder, once.
+"""Classify or read each image that arrives in a folder, once.
 
 This module parses the arguments and opens the folder, the model and the outputs;
 `runtime.watch.run` contains the main loop.
@@ -15,6 +15,9 @@ from runtime.cli.exit_status import exit_status
 from runtime.cli.model_note import describe_model, report_unused_model
 from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError, plural, printable
+from runtime.numbers import options as number_options
+from runtime.numbers.options import NumberOptions
+from runtime.numbers.read_regions import NumberReader
 from runtime.outputs import sinks
 from runtime.reload import ReloadingClassifier
 from runtime.system.file_lock import locked
@@ -22,7 +25,7 @@ from runtime.system.host import IMAGE_BYTES, limit_memory, return_freed_memory
 from runtime.system.service import ServiceLifecycle
 from runtime.watch.folder import FolderScanner
 from runtime.watch.kill_counter import KillCounter
-from runtime.watch.run import watch
+from runtime.watch.run import save, watch
 from runtime.watch.seen_files import default_state_file, open_seen_files
 
 
@@ -51,8 +54,13 @@ def main(argv: list[str] | None = None) -> int:
         threads=arguments.threads,
         device=arguments.device,
     )
+    options: NumberOptions | None = arguments.numbers
     state = Path(arguments.state or default_state_file(folder))
-    with locked(state, "stop that process, or pass another file with --state"):
+    with (
+        locked(state, "stop that process, or pass another file with --state"),
+        (options or NumberOptions()).locked(),
+    ):
+        numbers = None if options is None else NumberReader(options)
         seen_files = open_seen_files(arguments.state, folder)
         file = seen_files.file
         kills = KillCounter(None if file is None else file.with_name(f"{file.name}.reading"))
@@ -67,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
             skipped = plural(count, "image")
             existing = f"skipping {skipped} already in it (--existing classifies them)"
         with ServiceLifecycle() as lifecycle:
-            out = sinks.open_sinks(arguments)
+            out = sinks.open_sinks(arguments, arguments.sensors)
             try:
                 with out:
                     model = describe_model(reader.path, reader.classifier.backend.name)
@@ -84,9 +92,11 @@ def main(argv: list[str] | None = None) -> int:
                         lifecycle,
                         folder,
                         arguments.interval,
+                        numbers,
                     )
             finally:
-                seen_files.save(out.delivered)  # closing the outputs delivered further results
+                # Closing the outputs delivered further results.
+                save(seen_files, numbers, out.delivered)
     return 0
 
 
@@ -94,8 +104,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's arguments."""
     parser = CommandParser(
         "digit-edge watch",
-        "Classify each image that arrives in a folder or below it, once, and print a "
-        "JSON object for each. Images may be written slowly or renamed into place.",
+        "Classify each image that arrives in a folder or below it, once, and print a JSON object "
+        "for each. With --read, read its numbers. Images may be written slowly or renamed into "
+        "place.",
         {0: "ended by SIGTERM", 2: "bad usage, or the folder or the model cannot be read"},
         "Hidden files, and files without an image's suffix (like .part), are ignored.",
     )
@@ -128,10 +139,16 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "that arrived in the meantime (default: one per folder, in $STATE_DIRECTORY or "
         "~/.local/state/digit-edge)",
     )
+    number_options.add_arguments(parser)
     sinks.add_arguments(parser)
+    number_options.add_sensor_arguments(parser)
     arguments = parser.parse_args(argv)
     if not (0 <= arguments.settle < math.inf and 0 < arguments.interval < math.inf):
         parser.error("--settle must be 0 or more seconds, --interval more than 0")
+    needs_one = bool(arguments.on_number or arguments.mqtt_discovery)
+    folder = os.path.realpath(arguments.folder)
+    arguments.numbers = number_options.parse(parser, arguments, f"watch {folder}", needs_one)
+    arguments.sensors = number_options.parse_sensors(parser, arguments, arguments.numbers)
     return arguments
 
 

@@ -1,15 +1,18 @@
 """The main loop of `digit-edge watch`: classify each image that arrives in a folder, once.
 
-Each round lists the folder, classifies the new images and writes a record of each to the sinks (the
-outputs). As soon as every sink has delivered the record of an image, the image is saved in the
-state file. So a kill repeats only the results that were not delivered to every sink.
+Each round lists the folder, classifies the new images, or reads their numbers, and writes a record
+of each digit or number to the sinks (the outputs). As soon as every sink has delivered the records
+of an image, the image is saved in the state file. So a kill repeats only the results that were not
+delivered to every sink.
 """
 
 import sys
 import time
 from datetime import datetime, timezone
 
+from runtime.classifier import Classifier
 from runtime.errors import EdgeError, ImageError, printable, report
+from runtime.numbers.read_regions import NumberReader, RegionError
 from runtime.outputs import records, sinks
 from runtime.outputs.records import Record
 from runtime.reload import ReloadingClassifier
@@ -32,8 +35,9 @@ def watch(
     lifecycle: ServiceLifecycle,
     folder: str,
     interval_s: float,
+    numbers: NumberReader | None = None,
 ) -> None:
-    """Classify new images until the service is stopped by SIGTERM.
+    """Classify or read new images until the service is stopped by SIGTERM.
 
     The record of an unreadable image has the key "error" instead of a label. A missing folder is
     reported once on stderr; the loop continues until the folder is back.
@@ -47,6 +51,7 @@ def watch(
         lifecycle: receives SIGTERM, which ends the loop, and sends heartbeats to systemd.
         folder: name of the folder, for messages.
         interval_s: smallest pause between two scans, in seconds, more than 0.
+        numbers: reads the numbers of an image, one record each; None classifies one digit.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
@@ -69,39 +74,69 @@ def watch(
             # A full sink would drop results. The images stay in the folder for a later scan.
             if out.full or lifecycle.stopping:
                 break
-            record = _read(image, scanner.name(image.path), reader, kills)
-            if record is None:
+            found = _read(image, scanner.name(image.path), reader, kills, numbers)
+            if found is None:
                 scanner.defer(image)
             else:
-                scanner.mark_done(image, out.write(record))
-            seen_files.save(out.delivered)
+                number = max(map(out.write, found))
+                scanner.mark_done(image, number)
+                if numbers is not None:
+                    numbers.last_values.stage(number)
+            save(seen_files, numbers, out.delivered)
             lifecycle.heartbeat()
-        seen_files.save(out.delivered)
+        save(seen_files, numbers, out.delivered)
+
+
+def save(seen_files: SeenFiles, numbers: NumberReader | None, delivered: int) -> None:
+    """Save the images and the last values of delivered results.
+
+    The last values come first: if the program is killed in between, the image is read again, and
+    its numbers do not differ from the last values.
+
+    Args:
+        seen_files: the images that were processed.
+        numbers: the numbers that were read; None if one digit is classified.
+        delivered: number of delivered results.
+    """
+    if numbers is not None:
+        numbers.last_values.save(delivered)
+    seen_files.save(delivered)
 
 
 def _read(
-    image: NewImage, name: str, reader: ReloadingClassifier, kills: KillCounter
-) -> Record | None:
-    """Return the record of an image; None if the image is unreadable and may be incomplete."""
+    image: NewImage,
+    name: str,
+    reader: ReloadingClassifier,
+    kills: KillCounter,
+    numbers: NumberReader | None,
+) -> list[Record] | None:
+    """Return the records of an image; None if the image is unreadable and may be incomplete."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     if kills.is_deadly(name, image.fingerprint):
         error = (
             f"{image.path}: skipped, because the program ended {MAX_KILLS} times while it read "
             "this image; check the image, and copy it into the folder again to have it read"
         )
-        return {"image": image.path, "error": error, "time": now}
+        return [{"image": image.path, "error": error, "time": now}]
     reader.reload_if_replaced()  # before, because a model that ends the program is not the image's
     kills.begin(name, image.fingerprint)
     try:
-        prediction, classifier = reader.run(lambda c: (c.classify(image.path), c))
+        found, backend = reader.run(lambda c: (_records(image.path, c, numbers), c.backend.name))
     except ImageError as error:
         kills.end(name, image.fingerprint)
-        if not image.last:
+        if not image.last and not isinstance(error, RegionError):
             return None
-        return {"image": image.path, "error": str(error), "time": now}
+        return [{"image": image.path, "error": str(error), "time": now}]
     except KeyboardInterrupt:
         kills.end(name, image.fingerprint)
         raise
     kills.end(name, image.fingerprint)
-    record = records.describe(image.path, prediction, classifier.spec.labels)
-    return {**record, "backend": classifier.backend.name, "time": now}
+    return [{**record, "backend": backend, "time": now} for record in found]
+
+
+def _records(path: str, classifier: Classifier, numbers: NumberReader | None) -> list[Record]:
+    """Return the record of the digit in an image, or of each number."""
+    if numbers is None:
+        return [records.describe(path, classifier.classify(path), classifier.spec.labels)]
+    readings = numbers.read(classifier, path)
+    return [{"image": path, **numbers.record(numbers.check(reading))} for reading in readings]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from runtime.errors import EdgeError, report
 from runtime.system import atomic_write
+from runtime.system.state_folder import state_folder
 
 # Number of remembered images that are no longer in the folder; beyond it, the images processed
 # first are forgotten. Such images may come back, with a removable disk for example.
@@ -228,8 +229,7 @@ def open_seen_files(state: str | None, folder: str) -> SeenFiles:
 def default_state_file(folder: str) -> Path:
     """Return the default path of the state file of `folder`.
 
-    The file is in $STATE_DIRECTORY, which systemd sets, otherwise in digit-edge/ below
-    $XDG_STATE_HOME or ~/.local/state. The file name has a hash of the folder's absolute path.
+    The file is in `state_folder`; its name has a hash of the watched folder's absolute path.
 
     Args:
         folder: the folder that is watched.
@@ -237,10 +237,4 @@ def default_state_file(folder: str) -> Path:
     from hashlib import sha256
 
     absolute = os.path.realpath(folder)
-    name = f"watch-{sha256(os.fsencode(absolute)).hexdigest()[:16]}.jsonl"
-    # StateDirectory= of the unit may name several folders, separated by colons; use the first.
-    systemd_folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if systemd_folder:
-        return Path(systemd_folder) / name
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(base) / "digit-edge" / name
+    return state_folder() / f"watch-{sha256(os.fsencode(absolute)).hexdigest()[:16]}.jsonl"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.cases import ExternalPython, SkippedCase
+from benchmarks.harness.serialize import from_json, to_json
 from benchmarks.harness.test_set import TestSet
 from benchmarks.latency import run as latency
 from benchmarks.parity import run as parity
@@ -33,8 +34,12 @@ def test_set() -> TestSet:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory) -> Path:
+def models(once) -> Path:
     """Train digits.keras for some seconds and export it; return the folder of the five files."""
+    return once("benchmarks-models", _train_and_export)
+
+
+def _train_and_export(folder: Path) -> None:
     import keras
 
     from export import calibration, onnx, tflite
@@ -48,7 +53,6 @@ def models(tmp_path_factory) -> Path:
     model.compile("adam", "sparse_categorical_crossentropy")
     scaled = np.divide(data.train.pixels, 255, dtype=np.float32)
     model.fit(scaled, data.train.labels, batch_size=64, epochs=8, verbose=0)
-    folder = tmp_path_factory.mktemp("models")
     bare = folder / "bare.keras"
     model.save(bare)
     golden = data.test.pixels[:8]
@@ -82,7 +86,6 @@ def models(tmp_path_factory) -> Path:
             quantization=Quantization(*scales, samples.dataset, samples.counts),
         )
         artifact.write(folder / f"digits-int8{target.suffix}", converted, int8)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -161,19 +164,31 @@ def faulty(models, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def report(faulty, test_set, crashing) -> ParityReport:
+def report(once, faulty, test_set, crashing) -> ParityReport:
     """Return the parity of sound and faulty artifacts, with a tflite-runtime that aborts.
 
     The test set is small, so int8 artifacts are allowed some flips. Each fault exceeds them.
     """
-    tolerance = Tolerance(max_drop=0.02, min_agreement=0.97)
-    return parity.compare(faulty, test_set, tolerance=tolerance, external_pythons=(crashing,))
+
+    def measure(folder: Path) -> None:
+        tolerance = Tolerance(max_drop=0.02, min_agreement=0.97)
+        made = parity.compare(faulty, test_set, tolerance=tolerance, external_pythons=(crashing,))
+        (folder / "parity.json").write_text(to_json(made))
+
+    folder = once("benchmarks-parity", measure)
+    return from_json(ParityReport, (folder / "parity.json").read_text(), "parity.json")
 
 
 @pytest.fixture(scope="session")
-def timings(models) -> LatencyReport:
+def timings(once, models) -> LatencyReport:
     """Return the report of a short latency run without Keras."""
-    return latency.measure(models, SETTINGS, threads=(1,), keras=False)
+
+    def measure(folder: Path) -> None:
+        made = latency.measure(models, SETTINGS, threads=(1,), keras=False)
+        (folder / "latency.json").write_text(to_json(made))
+
+    folder = once("benchmarks-latency", measure)
+    return from_json(LatencyReport, (folder / "latency.json").read_text(), "latency.json")
 
 
 @pytest.fixture

@@ -244,7 +244,7 @@ def test_host_is_described(timings) -> None:
 def test_crashing_engine_fails_each_artifact_once_and_other_cases_are_measured(
     models, crashing
 ) -> None:
-    settings = Settings(repetitions=2, min_seconds=0.0, min_count=2, starts=0)
+    settings = Settings(repetitions=2, min_seconds=0.0, min_count=2, starts=0, images=20)
     report = latency.measure(
         models,
         settings,

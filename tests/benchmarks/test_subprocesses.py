@@ -30,9 +30,9 @@ def running(mark: str) -> list[str]:
     return [command for command in commands if command]
 
 
-def test_interrupt_ends_a_case_and_its_children(tmp_path):
+def test_interrupt_ends_a_case_and_its_children(popen, tmp_path):
     mark = f"MARK={tmp_path}"
-    process = subprocess.Popen(
+    process = popen(
         [sys.executable, "-c", CODE],
         stderr=subprocess.PIPE,
         text=True,

@@ -12,6 +12,10 @@ import numpy as np
 import pytest
 
 import runtime
+from runtime.backends import open_backend
+from runtime.model import artifact
+from runtime.model.artifact import Artifact
+from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
 from train.data.load import sklearn_digits
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
@@ -24,8 +28,12 @@ def data():
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, data) -> Path:
+def trained(once, data) -> Path:
     """Return the path of a `.keras` artifact trained on the embedded digits for some seconds."""
+    return once("trained", lambda folder: _train(data, folder / "digits.keras")) / "digits.keras"
+
+
+def _train(data, path):
     import keras
 
     from runtime.model.spec import Metrics
@@ -37,10 +45,8 @@ def trained(tmp_path_factory, data) -> Path:
     model.compile("adam", "sparse_categorical_crossentropy")
     inputs = np.divide(data.train.pixels, 255, dtype=np.float32)
     model.fit(inputs, data.train.labels, batch_size=64, epochs=12, verbose=0)
-    path = tmp_path_factory.mktemp("models") / "digits.keras"
     metrics = Metrics(0.9, len(data.train), 0.9, len(data.test))
     save(path, model, data.labels, 1.0, 0.5, data.dataset, metrics, (("seed", "0"),))
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -68,19 +74,110 @@ def without_3(data):
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
-    """Return the folders of the sites of the published artifacts, by precision."""
-    folder = tmp_path_factory.mktemp("sites")
-    sites = {}
-    for precision, name in (("int8", "digits-int8.onnx"), ("float32", "digits.onnx")):
-        command = [sys.executable, "-m", "export.web", "--out", folder / precision]
-        done = subprocess.run(
-            [*command, "--model", PRETRAINED / name], capture_output=True, text=True, timeout=600
-        )
-        if "npm" in done.stderr:
-            pytest.skip(f"{done.stderr.strip()} (apt install npm)")
-        assert (done.returncode, done.stderr) == (0, "")
-        sites[precision] = folder / precision
-    return sites
+    """Return the folder of the site of the published artifact."""
+    site = tmp_path_factory.mktemp("sites") / "site"
+    command = [sys.executable, "-m", "export.web", "--out", site]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert (done.returncode, done.stderr) == (0, "")
+    return site
+
+
+def patches(shape, count) -> np.ndarray:
+    """Return images of gray patches with noise, uint8 (count, *shape)."""
+    random = np.random.default_rng(3)
+    height, width, channels = shape
+    coarse = random.integers(0, 200, (count, 4, 4, channels))
+    rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
+    noise = random.integers(0, 56, (count, *shape))
+    images = (coarse[:, rows][:, :, columns] + noise).astype(np.uint8)
+    images[0, 0, 0], images[0, -1, -1] = 0, 255  # calibration must contain both extremes
+    return images
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """Return a function that builds an int8 artifact with random weights from Keras layers."""
+    import keras
+
+    from export import tflite
+    from export.keras_model import KerasModel
+
+    folder = tmp_path_factory.mktemp("small")
+
+    class Samples:
+        def __init__(self, shape):
+            self.images = patches(shape, 16).astype(np.float32) / 255
+
+        def batches(self):
+            return iter(self.images[:, np.newaxis])
+
+    def make(name, shape, layers, classes=4) -> Artifact:
+        keras.utils.set_random_seed(0)
+        random = np.random.default_rng(0)
+        model = keras.Sequential([keras.Input(shape, name="pixels"), *layers])
+        model.add(keras.layers.Dense(classes, activation="softmax", name="scores"))
+        for weights in model.weights:
+            if weights.ndim == 1:
+                weights.assign(random.normal(0, 0.3, weights.shape))
+        labels = tuple(f"class {n}" for n in range(classes))
+        unknown = Dataset("random", "")
+        spec = ModelSpec(name, labels, shape, "float32", 1.0, 0.4, "", unknown, None, None)
+        path = folder / f"{name}.tflite"
+        data = tflite.convert(KerasModel(Artifact(path, b"", spec), model), Samples(shape))
+        quantization = Quantization(*tflite.quantization(data), calibration=unknown)
+        spec = dataclasses.replace(spec, precision="int8", quantization=quantization)
+        pixels = patches(shape, 4)
+        golden = GoldenOutputs(pixels, open_backend(Artifact(path, data, spec)).scores(pixels))
+        return artifact.write(path, data, dataclasses.replace(spec, golden=golden))
+
+    return make
+
+
+def layers_of(case):
+    """Return the input shape and the layers of a test model.
+
+    The three models together use every layer function in `export/c/pieces`.
+    """
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)  # a layer draws the seed of its weights when it is made
+    return {
+        "depthwise": (
+            (20, 16, 3),
+            [
+                layers.Conv2D(8, 3, padding="same", activation="relu"),
+                layers.DepthwiseConv2D(3, activation="relu6"),
+                layers.AveragePooling2D(2),
+                layers.Conv2D(6, 1),
+                layers.AveragePooling2D(3, strides=2, padding="same"),
+                layers.Flatten(),
+            ],
+        ),
+        "strided": (
+            (21, 17, 1),
+            [
+                layers.Conv2D(8, (5, 3), strides=2, padding="same"),
+                layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2),
+                layers.MaxPooling2D(3, 2, padding="same"),
+                layers.ReLU(),
+                layers.GlobalAveragePooling2D(),
+            ],
+        ),
+        "padded": (
+            (40, 17, 1),
+            [
+                layers.ZeroPadding2D(((1, 2), (0, 3))),
+                layers.SeparableConv2D(8, 3),
+                layers.ReLU(6),
+                layers.MaxPooling2D((3, 2)),
+                layers.Cropping2D(((0, 1), (2, 1))),
+                layers.Flatten(),
+                layers.Dense(20),
+                layers.ReLU(),
+            ],
+        ),
+    }[case]
 
 
 @pytest.fixture(scope="session")

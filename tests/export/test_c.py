@@ -27,9 +27,9 @@ from runtime import Classifier
 from runtime.backends import open_backend
 from runtime.errors import ArtifactError, BackendUnavailable, ParityError
 from runtime.model import artifact
-from runtime.model.artifact import Artifact
-from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
+from runtime.model.spec import GoldenOutputs
 from runtime.preprocess.pipeline import preprocess
+from tests.export.conftest import layers_of, patches
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 PUBLISHED = PRETRAINED / "digits-int8.tflite"
@@ -68,57 +68,6 @@ def strokes():
     return np.stack(images).astype(np.uint8)[..., np.newaxis]
 
 
-def patches(shape, count) -> np.ndarray:
-    """Return images of gray patches with noise, uint8 (count, *shape)."""
-    random = np.random.default_rng(3)
-    height, width, channels = shape
-    coarse = random.integers(0, 200, (count, 4, 4, channels))
-    rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
-    noise = random.integers(0, 56, (count, *shape))
-    images = (coarse[:, rows][:, :, columns] + noise).astype(np.uint8)
-    images[0, 0, 0], images[0, -1, -1] = 0, 255  # calibration must contain both extremes
-    return images
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """Return a function that builds an int8 artifact with random weights from Keras layers."""
-    import keras
-
-    from export import tflite
-    from export.keras_model import KerasModel
-
-    folder = tmp_path_factory.mktemp("small")
-
-    class Samples:
-        def __init__(self, shape):
-            self.images = patches(shape, 16).astype(np.float32) / 255
-
-        def batches(self):
-            return iter(self.images[:, np.newaxis])
-
-    def make(name, shape, layers, classes=4) -> Artifact:
-        keras.utils.set_random_seed(0)
-        random = np.random.default_rng(0)
-        model = keras.Sequential([keras.Input(shape, name="pixels"), *layers])
-        model.add(keras.layers.Dense(classes, activation="softmax", name="scores"))
-        for weights in model.weights:
-            if weights.ndim == 1:
-                weights.assign(random.normal(0, 0.3, weights.shape))
-        labels = tuple(f"class {n}" for n in range(classes))
-        unknown = Dataset("random", "")
-        spec = ModelSpec(name, labels, shape, "float32", 1.0, 0.4, "", unknown, None, None)
-        path = folder / f"{name}.tflite"
-        data = tflite.convert(KerasModel(Artifact(path, b"", spec), model), Samples(shape))
-        quantization = Quantization(*tflite.quantization(data), calibration=unknown)
-        spec = dataclasses.replace(spec, precision="int8", quantization=quantization)
-        pixels = patches(shape, 4)
-        golden = GoldenOutputs(pixels, open_backend(Artifact(path, data, spec)).scores(pixels))
-        return artifact.write(path, data, dataclasses.replace(spec, golden=golden))
-
-    return make
-
-
 def test_scores_labels_and_rejections_equal_litert(published, strokes, tmp_path):
     program = compile_program(write_c(published), tmp_path, SANITIZED)
     found = classify(program, strokes, 10)
@@ -128,53 +77,6 @@ def test_scores_labels_and_rejections_equal_litert(published, strokes, tmp_path)
     assert [published.spec.labels[n] for n in found["label"]] == [p.label for p in predictions]
     assert found["accepted"].tolist() == [p.accepted for p in predictions]
     assert 0.05 < found["accepted"].mean() < 0.95
-
-
-def layers_of(case):
-    """Return the input shape and the layers of a test model.
-
-    The three models together use every layer function in `export/c/pieces`.
-    """
-    import keras
-    from keras import layers
-
-    keras.utils.set_random_seed(0)  # a layer draws the seed of its weights when it is made
-    return {
-        "depthwise": (
-            (20, 16, 3),
-            [
-                layers.Conv2D(8, 3, padding="same", activation="relu"),
-                layers.DepthwiseConv2D(3, activation="relu6"),
-                layers.AveragePooling2D(2),
-                layers.Conv2D(6, 1),
-                layers.AveragePooling2D(3, strides=2, padding="same"),
-                layers.Flatten(),
-            ],
-        ),
-        "strided": (
-            (21, 17, 1),
-            [
-                layers.Conv2D(8, (5, 3), strides=2, padding="same"),
-                layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2),
-                layers.MaxPooling2D(3, 2, padding="same"),
-                layers.ReLU(),
-                layers.GlobalAveragePooling2D(),
-            ],
-        ),
-        "padded": (
-            (40, 17, 1),
-            [
-                layers.ZeroPadding2D(((1, 2), (0, 3))),
-                layers.SeparableConv2D(8, 3),
-                layers.ReLU(6),
-                layers.MaxPooling2D((3, 2)),
-                layers.Cropping2D(((0, 1), (2, 1))),
-                layers.Flatten(),
-                layers.Dense(20),
-                layers.ReLU(),
-            ],
-        ),
-    }[case]
 
 
 @pytest.mark.parametrize("case", ["depthwise", "strided", "padded"])
@@ -476,7 +378,7 @@ def test_preprocessing_equals_that_of_the_runtime(tmp_path):
     About one frame in a thousand differs more: a pixel equals a threshold, or the center of mass is
     between two pixels.
     """
-    images = frames(2000)
+    images = frames(1000)
     status, pixels = c_preprocess(tmp_path, ("-std=c99", "-O3"), images)
     expected = [preprocess(image) for image in images]
     cluttered = status == 2

@@ -308,7 +308,7 @@ class Requests(Target):
     def make(self, rng: random.Random) -> bytes:
         if rng.random() < 0.4:
             image = make_image(rng)
-            kind = rng.choice((b"classify", b"read"))
+            kind = rng.choice((b"classify", b"read", b"numbers"))
             head = b"POST /v1/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n"
             return head % (kind, len(image)) + image
         files = list(images.ordinary().values())
@@ -320,7 +320,10 @@ class Requests(Target):
     def _start(self) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "runtime.serve", "--port", "0", "--timeout", "20"],
+            [
+                *(sys.executable, "-m", "runtime.serve", "--port", "0", "--timeout", "20"),
+                *("--read", "--region", "10%,10%,80%,80%", "--region", "3,3,9,9"),
+            ],
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             cwd=ROOT,

@@ -134,9 +134,9 @@ def test_closed_pipe_is_not_an_error(digit):
     assert done.stdout.count("\n") == 1
 
 
-def test_ctrl_c_leaves_complete_lines(digit):
+def test_ctrl_c_leaves_complete_lines(popen, digit):
     command = [sys.executable, "-m", "runtime", "--json", *[digit[0].name] * 50_000]
-    process = subprocess.Popen(
+    process = popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -180,7 +180,7 @@ def test_error_is_raised_if_there_is_no_previous_model(tmp_path):
         reader.run(lambda c: c.classify(BLOCK))
 
 
-def test_watch_goes_on_with_the_previous_model(tmp_path, until):
+def test_watch_goes_on_with_the_previous_model(popen, tmp_path, until):
     from PIL import Image
 
     model = failing_on_ink(tmp_path / "m.onnx")
@@ -189,17 +189,16 @@ def test_watch_goes_on_with_the_previous_model(tmp_path, until):
     Image.fromarray(BLOCK).save(tmp_path / "in" / "a.png")
     results = tmp_path / "results"
     command = [sys.executable, "-m", "runtime.watch", tmp_path / "in", "--existing", "--settle"]
-    process = subprocess.Popen(
+    process = popen(
         [*command, "0", "--state", tmp_path / "state", "--out", results, "--model", model],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    with process:
-        until(lambda: results.exists() and results.read_text(), "no result")
-        process.terminate()
-        assert "using the previous model" in process.stderr.read()
-    assert process.returncode == 0
+    until(lambda: results.exists() and results.read_text(), "no result")
+    process.terminate()
+    assert "using the previous model" in process.stderr.read()
+    assert process.wait() == 0
 
 
 BAD_MODELS = [
@@ -226,7 +225,8 @@ def test_bad_new_model_does_not_end_the_service(tmp_path, monkeypatch, capfd, ma
     assert message.endswith("; the current model stays in use\n")
     assert message.count("\n") == 1
     assert re.search(reason, message)
-    # A good model is still taken.
+    # A good model is still taken; on a loaded machine its trial takes longer.
+    monkeypatch.setattr(trial, "TIMEOUT_S", 60.0)
     shutil.copy(PRETRAINED / f"digits{suffix}", tmp_path / f"good{suffix}")
     os.replace(tmp_path / f"good{suffix}", model)
     assert reader.classifier.spec.precision == "float32"

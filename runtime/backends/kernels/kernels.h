@@ -9,8 +9,10 @@
  * rearranged once, at the first call, so that one vector register holds the weights of several
  * output channels for the same 32 bits of input. */
 
+#ifndef __wasm__ /* export/c/pieces/browser.c defines the functions of libc that are called here */
 #include <stdlib.h>
 #include <string.h>
+#endif
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define MAX_LAYERS 64     /* further layers use the portable functions */
@@ -65,6 +67,8 @@ struct instructions {
 #include "neon_dotprod.h"
 #elif defined(__arm__) && !defined(__ARMEB__)
 #include "smlad.h"
+#elif defined(__wasm_simd128__)
+#include "simd128.h"
 #endif
 
 static const struct instructions *chosen_instructions;
@@ -101,6 +105,8 @@ const char *digit_edge_choose(const char *limit)
         {&neon, 1},
 #elif defined(__arm__) && !defined(__ARMEB__)
         {&smlad, supports_smlad()},
+#elif defined(__wasm_simd128__)
+        {&simd128, 1},
 #endif
         {NULL, 0},
     };

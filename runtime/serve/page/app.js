@@ -2,7 +2,7 @@
 //
 // Each change of the drawing becomes a request to the engine (engine.js: the server, or the model in
 // the browser), and its answer is shown. The static site of export.web uses this file too, without
-// the controls for pictures and numbers.
+// the controls for numbers.
 
 import { EngineError, open } from "./engine.js";
 import { showBlocks } from "./maps.js";
@@ -20,7 +20,7 @@ let pending = null; // the newest request; it replaces older ones that were not 
 let busy = false; // whether a request is being processed
 let answered = null; // the canvas whose answer is shown, and whether it is a drawing
 let announcement = 0; // timer of the next announcement
-let pictures = null; // the camera and its controls; null on the static site, which reads drawings only
+let pictures = null; // the camera and its controls; null until the page has loaded them
 
 const pad = new Pad($("pad"), onDrawing, announce);
 const mode = () => document.querySelector("[name=mode]:checked")?.value ?? "digit";
@@ -33,8 +33,7 @@ $("clear").addEventListener("click", () => {
 $("undo").addEventListener("click", () => pad.undo());
 $("retry").addEventListener("click", () => (engine ? requestAgain() : openEngine()));
 $("switch")?.addEventListener("click", () => {
-  document.querySelector("[name=mode][value=number]").checked = true;
-  onMode();
+  selectNumbers();
   pad.canvas.focus();
 });
 $("keep")?.addEventListener("submit", (event) => {
@@ -80,6 +79,7 @@ async function openEngine() {
     return showProblem(error.message, error.retry);
   }
   showModel();
+  if (engine.model.reads_numbers) selectNumbers();
   document.body.dataset.ready = "true";
   requestAgain();
 }
@@ -105,6 +105,11 @@ function showHint() {
   const { labels } = engine.model;
   const listed = labels.slice(0, MAX_LIST_LABELS).join(", ") + (labels.length > MAX_LIST_LABELS ? ", …" : "");
   $("hint").textContent = text(mode() === "number" ? "hint.number" : "hint", { labels: listed });
+}
+
+function selectNumbers() {
+  document.querySelector("[name=mode][value=number]").checked = true;
+  onMode();
 }
 
 function onMode() {

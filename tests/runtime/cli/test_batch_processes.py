@@ -21,9 +21,9 @@ def children(process: subprocess.Popen) -> list[int]:
         return [int(pid) for pid in file.read().split()]
 
 
-def test_result_is_printed_before_the_next_name_arrives(folder):
+def test_result_is_printed_before_the_next_name_arrives(popen, folder):
     path, labels = folder
-    process = subprocess.Popen(
+    process = popen(
         command("-", "--jobs", 2), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     # Many names at once, so that the workers start, then one at a time.
@@ -42,9 +42,9 @@ def test_result_is_printed_before_the_next_name_arrives(folder):
     process.stdout.close()
 
 
-def test_ctrl_c_while_waiting_for_standard_input_ends_all_processes(folder):
+def test_ctrl_c_while_waiting_for_standard_input_ends_all_processes(popen, folder):
     path, _ = folder
-    process = subprocess.Popen(
+    process = popen(
         command("-", "--jobs", 2),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -71,9 +71,9 @@ def test_ctrl_c_while_waiting_for_standard_input_ends_all_processes(folder):
 
 
 @pytest.mark.parametrize("victim", ["the command", "a worker"])
-def test_all_processes_end_if_one_is_killed(folder, victim):
+def test_all_processes_end_if_one_is_killed(popen, folder, victim):
     path, _ = folder
-    process = subprocess.Popen(
+    process = popen(
         command("--json", "--jobs", 2, *[path] * 100),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

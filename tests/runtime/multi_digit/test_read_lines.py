@@ -1,5 +1,6 @@
 """Reading numbers with the line reader: drawn crops, rules, boxes, operators, turned pages."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -31,6 +32,7 @@ HEIGHT = 48
 PRETRAINED = Path(sys.modules["runtime"].__file__ or "").parent / "pretrained"
 
 
+@functools.cache
 def glyphs() -> dict[str, list[Array]]:
     """Digits of scikit-learn drawn with a pen stroke, if the model classifies them well."""
     digits = load_digits()
@@ -54,13 +56,10 @@ def paper(ink: Array, dark: int = 40, light: int = 225) -> Array:
     return np.clip(np.rint(gray), 0, 255).astype(np.uint8)
 
 
-GLYPHS = glyphs()
-
-
 def number(text: str, gap: float = 0.3, margin: int = 30, seed: int = 0) -> Array:
     """Return the ink of a number; `gap` in digit heights, `margin` in pixels."""
     random = np.random.default_rng(seed)
-    chosen = [GLYPHS[label][random.integers(len(GLYPHS[label]))] for label in text]
+    chosen = [glyphs()[label][random.integers(len(glyphs()[label]))] for label in text]
     step = round(gap * HEIGHT)
     width = sum(ink.shape[1] + step for ink in chosen) - step
     page = np.zeros((HEIGHT + 2 * margin, width + 2 * margin), np.float32)

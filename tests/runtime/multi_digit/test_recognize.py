@@ -1,5 +1,6 @@
 """Recognition of numbers on generated pages: touching, slanting, on ruled paper, in shadow."""
 
+import functools
 import io
 import json
 import os
@@ -31,6 +32,7 @@ HEIGHT = 64
 CLASSIFIER = Classifier.load()
 
 
+@functools.cache
 def glyphs() -> list[tuple[int, Array]]:
     """Digits of scikit-learn drawn with an even pen stroke, if the model classifies them well."""
     digits = load_digits()
@@ -56,9 +58,6 @@ def paper(ink: Array, noise: float = 3.0) -> Array:
     return np.clip(np.rint(gray), 0, 255).astype(np.uint8)
 
 
-GLYPHS = glyphs()
-
-
 def page(
     seed: int, lines: int = 1, *, count: int = 6, gap: float = 0.4, slope: float = 0.0
 ) -> tuple[Array, tuple[str, ...]]:
@@ -70,7 +69,7 @@ def page(
     for line in range(lines):
         left, labels = HEIGHT // 2, ""
         for _ in range(count):
-            label, digit = GLYPHS[random.integers(len(GLYPHS))]
+            label, digit = glyphs()[random.integers(len(glyphs()))]
             down = slope * left + max(0, -slope) * width + HEIGHT * (0.5 + 2 * line)
             top = int(down) + (HEIGHT - digit.shape[0]) // 2
             part = ink[top : top + digit.shape[0], left : left + digit.shape[1]]
@@ -99,7 +98,7 @@ def line_accuracy(pages: list[tuple[Array, tuple[str, ...]]]) -> float:
 
 
 def test_glyphs_contain_all_ten_digits() -> None:
-    assert {label for label, _ in GLYPHS} == set(range(10))
+    assert {label for label, _ in glyphs()} == set(range(10))
 
 
 @pytest.mark.parametrize("slope", [-0.2, 0.0, 0.15])
@@ -308,7 +307,7 @@ def test_page_of_2000_digits_is_read() -> None:
     sheet = np.full((50 * 56 + 56, 40 * 40 + 40), 230, np.uint8)
     for row in range(50):
         for column in range(40):
-            ink = GLYPHS[random.integers(len(GLYPHS))][1]
+            ink = glyphs()[random.integers(len(glyphs()))][1]
             digit = Image.fromarray((230 - 200 * ink).astype(np.uint8)).reduce(2)
             y, x = 40 + row * 56, 30 + column * 40
             sheet[y : y + digit.height, x : x + digit.width] = np.asarray(digit)

@@ -11,6 +11,7 @@ import pytest
 from runtime.errors import EdgeError
 from runtime.outputs import command_hook, sinks
 from runtime.outputs.command_hook import CommandHook
+from runtime.outputs.home_assistant import number_sensors
 
 DIGIT = {"image": "a.png", "label": "7", "confidence": 0.98765432, "accepted": True}
 
@@ -72,12 +73,12 @@ def test_file_named_like_an_option_is_passed_as_a_path(script, tmp_path):
 
 
 def test_hanging_command_is_killed_with_its_children(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(command_hook, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(command_hook, "TIMEOUT_S", 2)  # enough to start on a loaded machine
     command = CommandHook(f"sh -c 'sleep 300 & echo $! > {tmp_path}/child; wait'")
     command.write(DIGIT)
     command.close()
     assert capfd.readouterr().err == (
-        "error: --on-digit sh: the command was killed after 0.5 s; run longer commands in the "
+        "error: --on-digit sh: the command was killed after 2 s; run longer commands in the "
         "background\n"
     )
     child = int((tmp_path / "child").read_text())
@@ -240,3 +241,47 @@ def test_label_that_could_be_code_is_not_passed_to_a_shell(tmp_path, monkeypatch
     assert ran(tmp_path) == ["7"]
     assert not (tmp_path / "owned").exists()
     assert 'write "$DIGIT_EDGE_LABEL" in place of {label}' in capfd.readouterr().err
+
+
+NUMBER = {"image": "a.png", "region": "main", "value": 1e-05, "confidence": 0.5, "accepted": True}
+
+
+def test_command_runs_for_each_accepted_number(script, tmp_path):
+    command = CommandHook(script + " {value} {region} {confidence} {image}", "--on-number")
+    command.write(NUMBER)
+    command.write({**NUMBER, "value": 1234567890123456789})
+    command.write({**NUMBER, "value": None, "accepted": False, "last_value": 7.5})
+    command.write({**NUMBER, "value": 7, "accepted": False})
+    command.write({"image": "a.png", "error": "cannot be read"})
+    command.close()
+    values = ("0.00001", "1234567890123456789")
+    assert ran(tmp_path) == [
+        each for value in values for each in ("4", value, "main", "0.5000", "a.png")
+    ]
+
+
+def test_values_of_a_number_are_in_the_environment(tmp_path):
+    hook = CommandHook(f"sh -c 'env | grep ^DIGIT_EDGE_ | sort > {tmp_path}/ran'", "--on-number")
+    hook.write({**NUMBER, "value": 12.5})
+    hook.close()
+    expected = {"VALUE": "12.5", "REGION": "main", "CONFIDENCE": "0.5000", "IMAGE": "a.png"}
+    assert {f"DIGIT_EDGE_{name}={value}" for name, value in expected.items()} <= set(ran(tmp_path))
+
+
+def test_placeholder_of_a_digit_is_unknown_for_a_number():
+    with pytest.raises(EdgeError, match=r"^--on-number: unknown placeholder {label}; use {value}"):
+        CommandHook("echo {label}", "--on-number")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("--on-digit", "pass --on-number"), ("--on-number", "pass --read")],
+)
+def test_command_for_the_other_kind_of_result_is_rejected(option, message):
+    parser = argparse.ArgumentParser()
+    sinks.add_arguments(parser)
+    numbers = number_sensors(("main",), None, None, None, False, 0)
+    with pytest.raises(EdgeError, match=message):
+        sinks.open_sinks(
+            parser.parse_args([option, "true"]), numbers if option == "--on-digit" else None
+        )

@@ -13,6 +13,7 @@ import pytest
 
 from runtime.errors import EdgeError
 from runtime.outputs import mqtt
+from runtime.outputs.home_assistant import number_sensors
 from runtime.outputs.mqtt import MqttPublisher
 
 pytest.importorskip("paho.mqtt", reason='needs paho-mqtt: pip install "digit-edge[mqtt]"')
@@ -67,22 +68,26 @@ def test_discovery_announces_two_sensors_to_home_assistant(until, broker, reader
     assert confidence["unit_of_measurement"] == "%"
 
 
-def test_discovery_templates_render_the_state():
-    jinja2 = pytest.importorskip("jinja2", reason="needs jinja2: pip install jinja2")
-    sensors = [json.loads(text) for _, text in mqtt._discovery("homeassistant", "digits")]
+def test_numbers_are_retained_below_the_topic_and_announced(until, broker, reader):
+    running = broker()
+    numbers = number_sensors(("main", "flow"), "m³", "water", None, True, 1)
+    url = f"mqtt://127.0.0.1:{running.port}/house/meter"
+    publisher = MqttPublisher(url, "homeassistant", numbers=numbers)
+    rejected = {"value": None, "accepted": False, "reason": "7 digits, not 8", "last_value": 1.5}
+    publisher.write({"region": "main", "value": 1.5, "accepted": True, "last_value": 1.5})
+    publisher.write({"region": "main", **rejected})
+    publisher.write({"image": "b.png", "error": "no image"})
+    publisher.close()
+    subscriber = reader(running)  # after the end: gets retained messages only
+    until(lambda: len(subscriber.seen) == 4, "no retained messages")
+    assert json.loads(subscriber.of("house/meter/main")[0]) == {"region": "main", **rejected}
+    assert subscriber.of("house/meter/error") == subscriber.of("house/meter") == []
+    topics = {topic for topic, _ in subscriber.seen if topic.startswith("homeassistant/")}
+    prefix = "homeassistant/sensor/digit_edge_house_meter"
+    assert topics == {f"{prefix}/main/config", f"{prefix}/flow/config"}
 
-    def states(record: dict[str, object]) -> list[str]:
-        return [
-            jinja2.Template(sensor["value_template"]).render(value_json=record)
-            for sensor in sensors
-        ]
 
-    assert states({"label": "7", "confidence": 0.987, "accepted": True}) == ["7", "98.7"]
-    assert states({"label": "7", "confidence": 0.987}) == ["7", "98.7"]
-    assert states({"label": "7", "confidence": 0.2, "accepted": False}) == ["None", "20.0"]
-
-
-def test_last_will_sets_a_killed_program_offline(until, broker, reader):
+def test_last_will_sets_a_killed_program_offline(popen, until, broker, reader):
     running = broker()
     subscriber = reader(running)
     program = (
@@ -90,7 +95,7 @@ def test_last_will_sets_a_killed_program_offline(until, broker, reader):
         f"MqttPublisher('mqtt://127.0.0.1:{running.port}/digits').write({{}})\n"
         "import time; time.sleep(60)"
     )
-    process = subprocess.Popen([sys.executable, "-c", program])
+    process = popen([sys.executable, "-c", program])
     until(lambda: subscriber.of("digits/availability") == ["online"], "not online")
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -227,9 +227,9 @@ def test_full_disk_under_stdout_is_reported():
     assert lost.startswith("error: 2 results could not be written to standard output")
 
 
-def test_closed_pipe_on_stdout_is_not_an_error(tmp_path):
+def test_closed_pipe_on_stdout_is_not_an_error(popen, tmp_path):
     path = tmp_path / "results.jsonl"
-    process = subprocess.Popen(
+    process = popen(
         command("--out", path),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -311,8 +311,8 @@ def test_invalid_usage_is_one_message_and_exit_status_2(arguments, message):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_ctrl_c_leaves_complete_lines(tmp_path):
-    process = subprocess.Popen(
+def test_ctrl_c_leaves_complete_lines(popen, tmp_path):
+    process = popen(
         command("--out", tmp_path / "results.jsonl"),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

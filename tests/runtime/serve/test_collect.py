@@ -126,7 +126,9 @@ def test_full_disk_is_an_error_without_a_part_of_a_file(folder, monkeypatch, cap
     assert len(files(folder)) == 1
 
 
-def test_page_keeps_a_drawing_with_the_corrected_label(collecting, folder, opened, draw, shows, faults):
+def test_page_keeps_a_drawing_with_the_corrected_label(
+    collecting, folder, opened, draw, shows, faults
+):
     with opened(collecting.url) as page:
         assert "“labeled”" in page.locator("#kept").inner_text()
         assert page.locator("#keep-button").is_disabled()

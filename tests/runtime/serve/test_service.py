@@ -51,8 +51,8 @@ def test_requests_succeed_while_hostile_clients_are_connected(serve, photo):
 
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_signal_stops_the_server_after_requests_in_flight(tmp_path, photo, sent, status):
-    process = subprocess.Popen(
+def test_signal_stops_the_server_after_requests_in_flight(popen, tmp_path, photo, sent, status):
+    process = popen(
         [sys.executable, "-m", "runtime.serve", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -20,9 +20,22 @@ START = (
 )
 
 
+started: list[subprocess.Popen] = []
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left():
+    """Kill the processes that a failed test leaves."""
+    yield
+    for process in started:
+        with process:
+            process.kill()
+    started.clear()
+
+
 def start(*arguments: str, **options) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -31,6 +44,8 @@ def start(*arguments: str, **options) -> subprocess.Popen:
         # A shell ignores SIGINT in background jobs, and child processes inherit that.
         **{"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options},
     )
+    started.append(process)
+    return process
 
 
 def command(body: str, **options) -> subprocess.Popen:

@@ -247,7 +247,7 @@ def test_second_update_at_the_same_time_is_rejected(device):
     update(str(device.new), device.target, None)
 
 
-def test_running_program_reloads_the_new_model(device):
+def test_running_program_reloads_the_new_model(popen, device):
     program = (
         "import sys, time\n"
         "from runtime.reload import ReloadingClassifier\n"
@@ -256,13 +256,11 @@ def test_running_program_reloads_the_new_model(device):
         "    print(model.classifier.spec.digest, flush=True)\n"
         "    time.sleep(0.1)\n"
     )
-    process = subprocess.Popen(
+    process = popen(
         [sys.executable, "-c", program, device.target], stdout=subprocess.PIPE, text=True
     )
-    with process:
-        assert process.stdout.readline().strip() == OLD.spec.digest
-        update(str(device.new), device.target, None)
-        end = time.monotonic() + 30
-        while process.stdout.readline().strip() != NEW.spec.digest:
-            assert time.monotonic() < end
-        process.kill()
+    assert process.stdout.readline().strip() == OLD.spec.digest
+    update(str(device.new), device.target, None)
+    end = time.monotonic() + 30
+    while process.stdout.readline().strip() != NEW.spec.digest:
+        assert time.monotonic() < end

@@ -44,12 +44,14 @@ def kill_after_each(inbox, tmp_path, file, count: int, total: int, *options) -> 
         with subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
-            end = time.monotonic() + WAIT_S
-            while len(lines_of(file)) < min(before + count, total):
-                assert time.monotonic() < end
-                assert process.poll() is None
-                time.sleep(0.002)
-            process.kill()
+            try:
+                end = time.monotonic() + WAIT_S
+                while len(lines_of(file)) < min(before + count, total):
+                    assert time.monotonic() < end
+                    assert process.poll() is None
+                    time.sleep(0.002)
+            finally:
+                process.kill()
         kills += 1
     return kills
 
@@ -92,20 +94,20 @@ def test_image_is_not_recorded_before_a_slow_command_has_run(inbox, tmp_path, go
     assert {str(inbox / name) for name in recorded} <= ran
 
 
-def test_second_watcher_with_the_same_state_is_rejected(inbox, tmp_path):
+def test_second_watcher_with_the_same_state_is_rejected(popen, inbox, tmp_path):
     command = [sys.executable, "-m", "runtime.watch", inbox, "--settle", "0", "--state"]
-    first = subprocess.Popen([*command, tmp_path / "state"], stderr=subprocess.PIPE, text=True)
-    with first:
-        assert first.stderr.readline().startswith("watching")
-        (tmp_path / "link").symlink_to(tmp_path / "state")
-        for name in ("state", "link"):
-            second = subprocess.run([*command, tmp_path / name], capture_output=True, text=True)
-            assert (second.returncode, second.stdout) == (2, "")
-            assert second.stderr == (
-                f"error: {tmp_path / name} is in use by process {first.pid}: stop that process, or "
-                "pass another file with --state\n"
-            )
-        first.kill()
+    first = popen([*command, tmp_path / "state"], stderr=subprocess.PIPE, text=True)
+    assert first.stderr.readline().startswith("watching")
+    (tmp_path / "link").symlink_to(tmp_path / "state")
+    for name in ("state", "link"):
+        second = subprocess.run([*command, tmp_path / name], capture_output=True, text=True)
+        assert (second.returncode, second.stdout) == (2, "")
+        assert second.stderr == (
+            f"error: {tmp_path / name} is in use by process {first.pid}: stop that process, or "
+            "pass another file with --state\n"
+        )
+    first.kill()
+    first.wait()
     shutil.rmtree(inbox)
     third = subprocess.run([*command, tmp_path / "state"], capture_output=True, text=True)
     assert "no such folder" in third.stderr

@@ -68,6 +68,18 @@ def test_no_embedded_digit_is_in_both_splits():
     assert not train & {pixels.tobytes() for pixels in embedded.test.pixels}
 
 
+def test_embedded_digits_are_those_of_scikit_learn():
+    """They are read from its file, without importing it."""
+    from sklearn.datasets import load_digits
+
+    embedded, theirs = load.sklearn_digits(), load_digits()
+    pixels = np.concatenate([embedded.train.pixels, embedded.test.pixels])
+    labels = np.concatenate([embedded.train.labels, embedded.test.labels])
+    label_of = {image.tobytes(): label for image, label in zip(pixels, labels, strict=True)}
+    for image, label in zip(theirs.images[::20], theirs.target[::20], strict=True):
+        assert label_of[load.to_mnist_format(load._enlarge(image)).tobytes()] == label
+
+
 def test_embedded_digits_are_loaded_once():
     embedded = load.sklearn_digits()
     assert embedded.name == "embedded digits"

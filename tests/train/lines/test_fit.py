@@ -72,51 +72,48 @@ def test_batches_are_the_same_for_the_same_seed_from_any_step_on() -> None:
     assert sorted(b.texts for b in whole[:16]) != [b.texts for b in whole[:16]]
 
 
+def command(out: Path, *options: str) -> list[str]:
+    fixed = ["--data", "embedded", "--lines", "1280", "--pool", "512"]
+    return [sys.executable, "-m", "train.lines", *fixed, "--out", str(out), *options]
+
+
 def train_lines(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            sys.executable, "-m", "train.lines", "--data", "embedded", "--lines", "1280",
-            "--pool", "512", "--out", str(out), *options,
-        ],
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
+    return subprocess.run(command(out, *options), capture_output=True, text=True)
 
 
-def test_command_trains_saves_and_resumes_to_the_same_bytes(tmp_path: Path) -> None:
-    out, other = tmp_path / "lines.keras", tmp_path / "again" / "lines.keras"
-    other.parent.mkdir()
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the line reader of an uninterrupted run; its checkpoint is beside it."""
+    out = tmp_path_factory.mktemp("lines") / "lines.keras"
     done = train_lines(out)
     assert (done.returncode, done.stderr) == (0, "")
-    spec = artifact.read(out).spec
+    return out
+
+
+def test_spec_says_that_the_model_reads_lines(trained: Path) -> None:
+    spec = artifact.read(trained).spec
     assert (spec.kind, spec.labels, spec.input_shape) == (SEQUENCE, LABELS, (32, None, 1))
     assert spec.golden is not None
     assert spec.golden.scores.shape == (2, spec.golden.pixels.shape[2] // 4, CLASSES)
-    # A run that is killed after some parts goes on from its checkpoint.
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "train.lines", "--data", "embedded", "--lines", "1280",
-            "--pool", "512", "--out", str(other),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("part  5/20"):
+
+
+def test_killed_run_is_resumed_to_the_same_bytes(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lines.keras"
+    with subprocess.Popen(command(out), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert any(line.startswith("part  5/20") for line in process.stdout)
+        finally:
             process.kill()
-            break
-    process.wait()
-    process.stdout.close()
-    resumed = train_lines(other, "--resume")
+    resumed = train_lines(out, "--resume")
     assert resumed.returncode == 0
     assert "part  5/20" in resumed.stdout or "part  6/20" in resumed.stdout
-    assert other.read_bytes() == out.read_bytes()
+    assert out.read_bytes() == trained.read_bytes()
 
 
-def test_other_settings_cannot_be_resumed(tmp_path: Path) -> None:
-    out = tmp_path / "lines.keras"
-    assert train_lines(out).returncode == 0
-    other = train_lines(out, "--resume", "--seed", "3")
+def test_other_settings_cannot_be_resumed(trained: Path) -> None:
+    before = trained.read_bytes()
+    other = train_lines(trained, "--resume", "--seed", "3")
     assert other.returncode == 2
     assert "had other settings (seed was 0, is 3)" in other.stderr
+    assert trained.read_bytes() == before

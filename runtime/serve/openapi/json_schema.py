@@ -1,6 +1,6 @@
 """Generate JSON schemas (draft 2020-12) from dataclasses and their docstrings.
 
-`runtime.serve.openapi` describes the bodies of the API's responses with these schemas. The
+`runtime.serve.openapi.document` describes the bodies of the API's responses with these schemas. The
 descriptions of fields come from the `Attributes:` section of a Google-style docstring.
 """
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from runtime.serve import bodies
 from runtime.serve.access import AccessPolicy
-from runtime.serve.json_schema import Schema, schema_of
 from runtime.serve.limits import Limits
+from runtime.serve.openapi.json_schema import Schema, schema_of
 from runtime.serve.problem_details import MEDIA_TYPE as PROBLEM
 
 # Path prefixes with access control: requests need the token if the server has one, and pages of
@@ -128,6 +128,15 @@ OPERATIONS = (  # all operations of the API
         "read",
         "Read the numbers on a page, several digits and lines",
         bodies.Reading,
+        _IMAGE_PROBLEMS,
+        takes_image=True,
+    ),
+    Operation(
+        "POST",
+        "/v1/numbers",
+        "numbers",
+        "Read the number in each region of an image, and compare it with the last one",
+        bodies.Numbers,
         _IMAGE_PROBLEMS,
         takes_image=True,
     ),
