@@ -15,7 +15,8 @@ Run it again to upgrade. If the self-test of an upgrade fails, the old version i
 
   --dir DIR       folder to install into (default: ~/digit-edge)
   --wheels DIR    install all packages from this folder, without a network
-  --engine NAME   litert, tflite or onnx (default: the best for this system); upgrades keep it
+  --engine NAME   litert, tflite, onnx or native (default: the best for this system); upgrades
+                  keep it
   --extra NAME    also install the packages of mqtt, serve, update or vision; may be repeated;
                   upgrades keep it
   --python PATH   Python to use (default: python3)
@@ -147,9 +148,7 @@ print(struct.calcsize("P") * 8, sys.version_info[0], sys.version_info[1],
     system=$(. /etc/os-release 2>/dev/null && echo "${PRETTY_NAME:-}") || system=
     model=$({ tr -d '\0' </proc/device-tree/model; } 2>/dev/null) || model=
     case $machine in
-        armv6*) fail "no engine is built for an ARMv6 processor (${model:-Pi Zero or Pi 1}):" \
-            "use a Pi Zero 2 W or newer" ;;
-        aarch64 | arm64 | armv7* | armv8* | x86_64) ;;
+        aarch64 | arm64 | armv[678]* | x86_64) ;;
         *) fail "no engine is built for $machine" ;;
     esac
     if [ "$bits" = 32 ] && [ "$machine" = x86_64 ]; then fail "no engine is built for 32-bit x86"; fi
@@ -170,6 +169,9 @@ system_has() {
 # Chooses the engine, and checks that it and the extras can be installed.
 choose() {
     if [ -z "$engine" ]; then
+        case $machine in armv6*) engine=native ;; esac # Pi 1, Zero and Zero W
+    fi
+    if [ -z "$engine" ]; then
         if [ "$bits" = 64 ]; then
             engine=litert
         elif [ "$minor" -le 11 ]; then
@@ -183,7 +185,16 @@ choose() {
         litert) package='ai-edge-litert>=2.1' ;;
         tflite) package='tflite-runtime>=2.14' numpy='numpy>=1.23,<2' ;;
         onnx) package='onnxruntime>=1.18' ;;
-        *) fail "unknown engine $engine: choose litert, tflite or onnx" ;;
+        native) # The system's C compiler compiles the model during the self-test.
+            package=
+            command -v cc >/dev/null ||
+                fail "the engine native needs a C compiler: sudo apt install gcc libc6-dev" ;;
+        *) fail "unknown engine $engine: choose litert, tflite, onnx or native" ;;
+    esac
+    case $machine:$engine in
+        armv6*:native) ;;
+        armv6*) fail "$engine is not built for an ARMv6 processor (${model:-Pi Zero or Pi 1}):" \
+            "use --engine native" ;;
     esac
     if [ "$engine" = tflite ] && [ "$minor" -gt 11 ]; then
         fail "tflite-runtime needs Python 3.11 or older, not 3.$minor: choose another with --engine"
@@ -330,7 +341,9 @@ print(max(glob.glob(os.path.join(folder or os.path.dirname(ensurepip.__file__) +
         fail "cannot install the packages: see pip's message above${wheels:+, and check $wheels}"
     rm -rf "$new/pip"
     status=0
-    "$new/bin/digit-edge" selftest || status=$?
+    # The library of the engine native is kept in the new environment, where services can read it.
+    XDG_CACHE_HOME=$new/cache "$new/bin/digit-edge" selftest || status=$?
+    if [ -d "$new/cache" ]; then chmod -R go+rX "$new/cache"; fi
     if [ $status -ne 0 ]; then
         echo "error: the self-test failed (status $status): $(kept); report this with the lines above" >&2
         exit 3

@@ -12,7 +12,7 @@ class System:
 
     Attributes:
         suite: Debian release that the system is based on, such as "trixie".
-        architecture: Debian architecture, "arm64" or "armhf".
+        architecture: Debian architecture: "arm64", "armhf" (ARMv7), or "armel" (ARMv6).
         python: version of the system's Python, such as "3.13".
         engines: available engines, by the names of the package's extras; install-pi.sh chooses the
             first.
@@ -44,10 +44,10 @@ class System:
     def measured_on(self) -> tuple[str, ...]:
         """Processors that QEMU's full-system mode emulates to measure the system.
 
-        A 32-bit system is measured on a 64-bit processor, because the emulation only has a 64-bit
-        kernel.
+        An armhf system is measured on a 64-bit processor under a 64-bit kernel, as Raspberry Pi OS
+        runs it.
         """
-        return self.cpus if self.bits == 64 else ("cortex-a53",)
+        return ("cortex-a53",) if self.architecture == "armhf" else self.cpus
 
 
 # Processors of 64-bit and of 32-bit systems, by their QEMU names.
@@ -57,6 +57,7 @@ _ARM64_CPUS = (
     "cortex-a76",  # Pi 5
 )
 _ARMHF_CPUS = ("cortex-a7",)  # Pi 2; the Pi 3, 4, 5 and Zero 2 W run 32-bit systems too
+_ARMV6_CPUS = ("arm1176",)  # Pi 1, Zero and Zero W
 
 # Platform tags for pip download: a wheel with the tag manylinux_2_N needs glibc 2.N or newer.
 # manylinux2014 is manylinux_2_17.
@@ -74,6 +75,7 @@ _ARMHF_TAGS = ("manylinux_2_34_armv7l", "manylinux_2_31_armv7l")
 # Reasons why an engine is unavailable, for the table benchmarks/results/pi.md.
 _NO_32_BIT = "no 32-bit wheel"
 _PYTHON_311 = "its last wheel is for Python 3.11"
+_NO_ARMV6 = "not built for ARMv6"
 
 SYSTEMS = (  # all supported systems
     System(
@@ -112,6 +114,15 @@ SYSTEMS = (  # all supported systems
         cpus=_ARMHF_CPUS,
         wheels=(),
     ),
+    # In place of Raspberry Pi OS for ARMv6, whose packages only its own server has. Debian's armhf
+    # does not run on ARMv6. Its armel does: the same packages, without hardware floating point.
+    System(
+        suite="bookworm",
+        architecture="armel",
+        python="3.11",
+        engines=("native",),  # the C compiler of the system compiles the model
+        absent=dict.fromkeys(("litert", "tflite", "onnx"), _NO_ARMV6),
+        cpus=_ARMV6_CPUS,
+        wheels=(),
+    ),
 )
-# Processor without any engine → reason. ARMv6 is the processor of the Pi 1, Pi Zero and Zero W.
-NO_ENGINE = {"armv6": "no engine is built for it, and Debian's programs die there (SIGILL)"}

@@ -28,6 +28,7 @@ from runtime.preprocess.form import MNIST_FORM
 from runtime.preprocess.pipeline import (
     PreprocessedImage,
     buffer_stream,
+    given_pixels,
     preprocess,
     preprocess_batch,
     stack_pixels,
@@ -196,6 +197,9 @@ class Classifier:
         Raises:
             ImageError: the image cannot be read.
         """
+        pixels = None if return_view else given_pixels(image, self._form)
+        if pixels is not None:  # as `classify_preprocessed`, in two thirds of its time
+            return self._predict(pixels, self.backend.scores(pixels[np.newaxis])[0])
         preprocessed = self.preprocess(image)
         prediction = self.classify_preprocessed(preprocessed)
         return replace(prediction, view=preprocessed) if return_view else prediction

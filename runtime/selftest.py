@@ -42,6 +42,7 @@ from runtime.system.fork import WorkerCrashed, run_in_fork
 BATCH_SIZES = (1, 2, 8)  # images per call; the golden scores are compared at each of these sizes
 _TIMED_CALLS = 30  # the latency is the median of these calls; all take 0.1 s on a Pi Zero 2
 _TIMEOUT_S = 60.0  # a process that tests an engine or the PNG is then killed; its check fails
+_COMPILING_TIMEOUT_S = 660.0  # the same for a model in C, which is compiled first
 
 
 @dataclass(frozen=True)
@@ -210,8 +211,9 @@ def _survives_png(opened: Artifact) -> bool:
 
 
 def _test_engine(opened: Artifact, name: str) -> EngineReport:
+    timeout_s = _COMPILING_TIMEOUT_S if opened.format == ".c" else _TIMEOUT_S
     try:
-        result = run_in_fork(lambda: _engine_result(opened, name), _TIMEOUT_S)
+        result = run_in_fork(lambda: _engine_result(opened, name), timeout_s)
     except WorkerCrashed as error:
         detail = f"{name} with {opened.path}: {error}"
         return EngineReport(name, "", (SelfTestCheck("engine", False, detail),))

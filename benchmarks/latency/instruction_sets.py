@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.latency.engine_only import open_artifact
-from runtime.backends import open_backend
+from runtime import Classifier
 from runtime.backends.native import INSTRUCTION_SETS, NativeBackend
 from runtime.model import artifact
 from runtime.model.default_model import PRETRAINED
@@ -22,7 +22,9 @@ _SLOW_CALLS = 100  # the same for the portable code, which is 60 times slower
 def main() -> int:
     """Print the minimum and the median time of one image for each instruction set."""
     litert = open_artifact(artifact.read(PRETRAINED / "digits-int8.tflite"), "litert", 1)
-    native = open_backend(artifact.read(PRETRAINED / "digits-int8.c"))
+    with_litert = Classifier.load(PRETRAINED / "digits-int8.tflite", backend="litert")
+    with_native = Classifier.load(PRETRAINED / "digits-int8.c")
+    native = with_native.backend
     assert litert is not None
     assert isinstance(native, NativeBackend)
     assert native.spec.golden is not None
@@ -34,17 +36,21 @@ def main() -> int:
         if native.choose_instructions(name) is None:
             continue
         calls = _SLOW_CALLS if name == "portable" else _CALLS
-        bare, ours, whole = _times(
+        bare, classified, ours, whole, ours_classified = _times(
             calls,
             lambda: litert.run(prepared),
+            lambda: with_litert.classify(pixels[0]),
             lambda: native.run(1),
             lambda: native.scores(pixels),
+            lambda: with_native.classify(pixels[0]),
         )
         unit = statistics.median(bare)
         for row, values in (
             ("bare LiteRT", bare),
+            ("`Classifier.classify` with LiteRT", classified),
             (f"bare native, {name}", ours),
             (f"`scores` of native, {name}", whole),
+            (f"`Classifier.classify` with native, {name}", ours_classified),
         ):
             median = statistics.median(values)
             print(f"| {row} | {min(values):.1f} | {median:.1f} | {median / unit:.2f} |")

@@ -1,5 +1,7 @@
 """Boot an emulated Pi in QEMU's full-system mode: kernel, disk and 512 MiB of memory.
 
+A Pi with ARMv6 is QEMU's board raspi0, the others are QEMU's board virt.
+
 `deploy.emulation.table` measures with this module, and deploy/tests/test_docs.py boots systemd.
 With `-icount shift=0` QEMU advances the emulated clock by one nanosecond per instruction, whatever
 the load of this machine. Therefore the Pi's clock counts instructions. The counts show regressions;
@@ -7,7 +9,9 @@ they are not the times of a real Pi.
 """
 
 import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +21,11 @@ from runtime.errors import EdgeError
 
 MEMORY_MIB = 512  # memory of an emulated Pi, as of a Zero 2 W, the smallest supported Pi
 _TIMEOUT_S = 3600  # an emulated Pi that has not powered off after this time is killed: EdgeError
-_DISK_MIB = 1400  # size of the ext4 file system; enough for a system with all engines
+# Size of the ext4 file system; enough for a system with all engines. The size of an SD card in QEMU
+# is a power of two.
+_DISK_MIB = 2048
+_ARMV6 = "arm1176"  # QEMU's name of the processor of a raspi0
+_END = b"PI-STATUS "  # begins the last line that `_START` prints
 _QUOTED_CHARS = 2000  # length of the end of the console output that an error message quotes
 
 # First program on the disk: runs /pi/job, prints the exit status of the job, and powers off.
@@ -104,30 +112,46 @@ def boot(
         EdgeError: The Pi did not power off within an hour, or QEMU failed. The message ends with
             the output of the console.
     """
-    kernel = roots.part("kernel")
-    command = [*_emulator("qemu-system-aarch64"), "-M", "virt", "-cpu", cpu]
-    command += ["-m", str(MEMORY_MIB), "-nographic", "-no-reboot", "-nic", "none"]
+    kernel = roots.part("kernel-armv6" if cpu == _ARMV6 else "kernel")
+    options = "quiet loglevel=3 panic=-1 norandmaps console=ttyAMA0"
+    if cpu == _ARMV6:
+        command = [*_emulator("qemu-system-arm"), "-M", "raspi0", "-dtb", str(kernel / "dtb")]
+        command += ["-drive", f"file={disk},if=sd,format=raw,snapshot=on"]
+        # QEMU lacks the chip for which this part of the kernel waits.
+        options += " initcall_blacklist=bcm2835_pm_driver_init"
+    else:
+        command = [*_emulator("qemu-system-aarch64"), "-M", "virt", "-cpu", cpu]
+        command += ["-m", str(MEMORY_MIB), "-nic", "none"]
+        command += ["-drive", f"file={disk},if=none,format=raw,id=card,snapshot=on"]
+        command += ["-device", "virtio-blk-pci,drive=card"]
+        # With page-table isolation QEMU needs a quarter more time for the same counts.
+        options += " kpti=off"
+    command += ["-nographic", "-no-reboot"]
     command += ["-L", str(roots.part("emulators") / "usr/share/qemu")]
     command += ["-icount", "shift=0,sleep=off"]  # one nanosecond per instruction
     command += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(kernel / "initrd")]
-    command += ["-drive", f"file={disk},if=none,format=raw,id=card,snapshot=on"]
-    command += ["-device", "virtio-blk-pci,drive=card"]
-    # kpti=off: with page-table isolation QEMU needs a quarter more time for the same counts.
-    options = "quiet loglevel=3 panic=-1 norandmaps kpti=off console=ttyAMA0"
     command += ["-append", f"{options} PI_START={start} {environment}"]
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S
-        )
-    except subprocess.TimeoutExpired as error:
-        console = (error.stdout or b"").decode(errors="replace")[-_QUOTED_CHARS:]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as qemu:
+        timer = threading.Timer(_TIMEOUT_S, qemu.kill)
+        timer.start()
+        try:
+            assert qemu.stdout is not None
+            lines = []
+            for line in qemu.stdout:
+                lines.append(line)
+                if cpu == _ARMV6 and line.startswith(_END):
+                    qemu.terminate()  # a raspi0 does not power off
+                    break
+            status = qemu.wait()
+        finally:
+            timer.cancel()
+    console = b"".join(lines).decode(errors="replace").replace("\r", "")
+    if status not in (0, -signal.SIGTERM):
         raise EdgeError(
-            f"the emulated Pi did not power off within {_TIMEOUT_S} s; its console: {console}"
-        ) from error
-    console = (done.stdout + done.stderr).decode(errors="replace").replace("\r", "")
-    if done.returncode:
-        raise EdgeError(
-            f"QEMU ended with exit status {done.returncode}: {console[-_QUOTED_CHARS:]}"
+            f"QEMU ended with status {status}, or was killed because the emulated Pi did not power "
+            f"off within {_TIMEOUT_S} s; its console: {console[-_QUOTED_CHARS:]}"
         )
     return console
 

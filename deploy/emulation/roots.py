@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy import wheels
@@ -34,13 +35,43 @@ APT = {
     "trixie-arm64": ("python3-numpy", "python3-pil", "python3-pip"),
     "bookworm-armhf": ("python3-numpy", "python3-pil"),
     "trixie-armhf": ("python3-numpy", "python3-pil", "python3-onnxruntime"),
+    # Raspberry Pi OS contains the compiler (RPi-Distro/pi-gen, stage2/01-sys-tweaks/00-packages).
+    "bookworm-armel": ("python3-numpy", "python3-pil", "gcc", "libc6-dev"),
 }
 # Further packages for the commands of docs/raspberry-pi.md. On a real Pi, curl is part of the
 # system.
 PAGE = ("curl", "mosquitto", "mosquitto-clients")
 EMULATORS = Suite("trixie", "amd64")  # release of the packages that run on this machine
 EMULATOR_PACKAGES = ("qemu-user", "qemu-system-arm", "e2fsprogs")  # QEMU, and mke2fs for disks
-KERNEL_PACKAGES = ("linux-image-cloud-arm64", "busybox-static")  # to boot in full-system mode
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel to boot in full-system mode.
+
+    Attributes:
+        suite: release and architecture of the package.
+        package: Debian's package of the kernel.
+        modules: modules that the disk needs.
+        disk: name of the disk's device.
+    """
+
+    suite: Suite
+    package: str
+    modules: tuple[str, ...]
+    disk: str
+
+
+# Name of a part → its kernel.
+KERNELS = {
+    "kernel": Kernel(Suite("trixie", "arm64"), "linux-image-cloud-arm64", ("virtio_blk",), "vda"),
+    "kernel-armv6": Kernel(
+        Suite("bookworm", "armel"),
+        "linux-image-rpi",
+        ("crc32c_generic", "crc16", "mbcache", "jbd2", "ext4"),
+        "mmcblk0",
+    ),
+}
 # pytest and its dependencies. pytest runs tests/engines on the Pis.
 PYTEST = ("iniconfig", "packaging", "pluggy", "pygments", "pytest")
 
@@ -67,7 +98,7 @@ def build(*, install: Callable[[System], None], page: bool = False) -> None:
             system.name: (making.submit(_system, system), making.submit(_wheels, system))
             for system in SYSTEMS
         }
-        jobs = [making.submit(_kernel)]
+        jobs = [making.submit(_kernel, name) for name in KERNELS]
         jobs += [making.submit(_page)] if page else []
 
         def finish(system: System) -> None:
@@ -140,20 +171,22 @@ def _emulators() -> None:
     _made(CACHE / "emulators", EMULATOR_PACKAGES, make)
 
 
-def _kernel() -> None:
-    """Build the kernel and the initramfs of full-system mode."""
-    from deploy.emulation.kernel import make_kernel
+def _kernel(name: str) -> None:
+    """Build a kernel and its initramfs for full-system mode."""
+    from deploy.emulation import kernel
+
+    row = KERNELS[name]
 
     def make(place: Path) -> None:
-        apt = CACHE / "debian" / "kernel"
-        (archives,) = debian.fetch(Suite("trixie", "arm64"), apt, KERNEL_PACKAGES)
+        apt = CACHE / "debian" / name
+        (archives,) = debian.fetch(row.suite, apt, (row.package, "busybox-static"))
         (image,) = [archive for archive in archives if archive.name.startswith("linux-image-6")]
         (busybox,) = [archive for archive in archives if archive.name.startswith("busybox-static")]
         debian.unpack([image, busybox], apt / "unpacked")
-        make_kernel(apt / "unpacked", apt / "unpacked", place)
+        kernel.make_kernel(apt / "unpacked", row.modules, row.disk, place)
         shutil.rmtree(apt)
 
-    _made(CACHE / "kernel", [*KERNEL_PACKAGES, inspect.getsource(make_kernel)], make)
+    _made(CACHE / name, [row, inspect.getsource(kernel)], make)
 
 
 def _system(system: System) -> None:
@@ -166,10 +199,13 @@ def _system(system: System) -> None:
         debian.unpack(flashed, place / "flashed")
         _configure(place / "flashed")
         debian.unpack([archive for archive in added if archive not in flashed], place / "apt")
-        # The links that update-alternatives would make: NumPy loads the libraries by these names.
+        # The links that update-alternatives would make: NumPy loads the libraries by these names,
+        # and `cc` is the system's C compiler.
         for library in ("blas/libblas.so.3", "lapack/liblapack.so.3"):
             for file in (place / "apt").glob(f"usr/lib/*/{library}"):
                 (file.parents[1] / file.name).symlink_to(library)
+        if (place / "apt/usr/bin/gcc").exists():
+            (place / "apt/usr/bin/cc").symlink_to("gcc")
         shutil.rmtree(apt)
 
     _made(CACHE / "systems" / system.name, [*FLASHED, "+", *APT[system.name]], make)

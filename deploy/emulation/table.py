@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.emulation import installed, machine, roots
-from deploy.systems import NO_ENGINE, System
+from deploy.systems import System
 from deploy.wheels import CHECKOUT
 from runtime.errors import EdgeError
 from runtime.system import atomic_write
@@ -28,7 +28,12 @@ MAX_INCREASE_SHARE = 0.02  # share of the baseline's figure; a larger increase f
 ZERO_2_W = ("trixie-arm64", "cortex-a53")
 _QUOTED_CHARS = 2000  # length of the end of the console output that an error message quotes
 # Processor → boards with this processor, for the table.
-_BOARDS = {"cortex-a53": "Pi 3, Zero 2 W", "cortex-a72": "Pi 4", "cortex-a76": "Pi 5"}
+_BOARDS = {
+    "cortex-a53": "Pi 3, Zero 2 W",
+    "cortex-a72": "Pi 4",
+    "cortex-a76": "Pi 5",
+    "arm1176": "Pi 1, Zero, Zero W",
+}
 # Field of `Row` → title of its column. A lower figure is always better.
 _TITLES = {
     "inference_float32": "float32, M instructions",
@@ -51,7 +56,7 @@ class Row:
             was measured.
         version: version of the engine.
         inference_float32: instructions per image with the float32 model, in batches of one image on
-            one thread.
+            one thread; 0 if the engine has no float32 model.
         inference_int8: the same figure with the int8 model.
         start_instructions: instructions of `digit-edge classify PICTURE`, from exec to exit, with
             all files cached.
@@ -138,7 +143,7 @@ def measure(system: System, cpu: str, disk: Path) -> list[Row]:
             cpu,
             row["engine"],
             version=row["version"],
-            inference_float32=row["inference_instructions"]["float32"],
+            inference_float32=row["inference_instructions"].get("float32", 0),
             inference_int8=row["inference_instructions"]["int8"],
             start_instructions=row["start_instructions"],
             resident_bytes=row["resident_bytes"],
@@ -211,7 +216,9 @@ def markdown(rows: list[Row]) -> str:
         "- Start: `digit-edge classify PICTURE` from exec to exit, with its files cached.",
         "- Resident: peak resident memory of that process.",
         "- Installed: the folder of `install-pi.sh`, without Debian's NumPy and Pillow.",
-        "- 32-bit systems were measured under a 64-bit kernel, as Raspberry Pi OS runs them.",
+        "- armhf systems were measured under a 64-bit kernel, as Raspberry Pi OS runs them.",
+        "- armel (ARMv6) was measured on QEMU's board raspi0, under a 32-bit kernel. It has no",
+        "  hardware floating point, which Raspberry Pi OS uses.",
         "",
         f"| system | processor | engine | {' | '.join(_TITLES.values())} |",
         "|---" * 3 + "|---:" * len(_TITLES) + "|",
@@ -223,13 +230,13 @@ def markdown(rows: list[Row]) -> str:
         else:
             cells += [_millions(field, getattr(row, field)) for field in _TITLES]
         lines.append(f"| {' | '.join(cell.strip() for cell in cells)} |")
-    for name, why in NO_ENGINE.items():
-        lines.append(f"| {name} | Pi 1, Zero | every | does not run: {why} | | | | |")
     return "\n".join(lines) + "\n"
 
 
 def _millions(field: str, value: int) -> str:
     """Format a figure in millions: inferences with two decimals, other figures with one."""
+    if not value:
+        return "–"
     return f"{value / 1e6:.2f}" if field.startswith("inference") else f"{value / 1e6:.1f}"
 
 

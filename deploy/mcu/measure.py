@@ -22,11 +22,14 @@ from runtime import Classifier
 from runtime.backends import Pixels
 from runtime.errors import EdgeError
 from runtime.preprocess.mnist_format import to_mnist_format
+from runtime.preprocess.pipeline import preprocess
 
 MODEL = CHECKOUT / "runtime/pretrained/digits-int8.tflite"
 IMAGES = 1000  # number of test images that each target classifies
 # Number of test images in the second run, which counts instructions. QEMU is slower in this run.
 COUNTED = 10
+FRAMES = 4  # number of gray frames that each target with enough RAM converts to pixels
+FRAME_SHAPE = (72, 96)  # height and width in pixels
 FIRMWARE = Path(__file__).parent / "firmware"  # C programs, startup code and linker script
 _MESSAGE_CHARACTERS = 2000  # an error message contains at most this much output, the end of it
 # GCC's options for C99; every warning is an error.
@@ -44,10 +47,14 @@ class Expected:
         pixels: uint8 (N, 28, 28, 1), 0 = background, 255 = ink.
         answers: uint8 (N, 42), one row per image. A row consists of ten float32 scores in
             little-endian order, the index of the best class, and a byte `accepted`: 1 or 0.
+        frames: uint8 (M, height, width), dark digits on gray paper in uneven light.
+        frame_pixels: uint8 (M, 28, 28, 1), to which the runtime converts the frames.
     """
 
     pixels: Pixels
     answers: npt.NDArray[np.uint8]
+    frames: npt.NDArray[np.uint8]
+    frame_pixels: Pixels
 
 
 def expected() -> Expected:
@@ -65,7 +72,23 @@ def expected() -> Expected:
         for prediction in predictions
     ]
     kind = [("scores", "<f4", len(predictions[0].scores)), ("label", "u1"), ("accepted", "u1")]
-    return Expected(pixels, np.array(answers, kind).view(np.uint8).reshape(IMAGES, -1))
+    frames = np.stack([_frame(image) for image in pixels[:FRAMES]])
+    return Expected(
+        pixels,
+        np.array(answers, kind).view(np.uint8).reshape(IMAGES, -1),
+        frames,
+        np.stack([preprocess(frame).pixels for frame in frames]),
+    )
+
+
+def _frame(pixels: Pixels) -> npt.NDArray[np.uint8]:
+    """Return a frame with a digit in dark ink, uint8 `FRAME_SHAPE`; light fades to the right."""
+    width = FRAME_SHAPE[1]
+    ink = np.kron(pixels[4:24, 4:24, 0], np.ones((3, 3))) / 255
+    cover = np.zeros(FRAME_SHAPE)
+    cover[6:66, 20:80] = ink
+    light = 230 - 60 * np.arange(width) / width
+    return np.rint(light * (1 - 0.8 * cover)).astype(np.uint8)
 
 
 def write_sources(folder: Path) -> None:
@@ -122,20 +145,32 @@ def on_target(
         The row of the microcontroller.
 
     Raises:
-        EdgeError: the compiler prints a warning, or a program or QEMU fails.
+        EdgeError: the compiler prints a warning, a program or QEMU fails, or a frame is converted
+            to other pixels than by the runtime.
         TimeoutExpired: a program or QEMU runs for more than ten minutes.
     """
     compile_for = [f"{target.compiler}gcc", *STRICT, optimization, *BARE, *target.options]
     link = [target.start, "-Wl,--gc-sections", f"-Wl,--defsym=FLASH={target.flash}"]
     link += [f"-Wl,--defsym=RAM={target.ram}", "-T", "link.ld", "-lgcc"]
+    toolchain.run([*compile_for, "-c", "digits.c"])
     flash = []
     for extra in ([], ["-DWITH_SELFTEST"]):
-        toolchain.run([*compile_for, *extra, "smallest.c", "digits.c", *link, "-o", "smallest"])
+        toolchain.run([*compile_for, *extra, "smallest.c", "digits.o", *link, "-o", "smallest"])
         sizes = toolchain.run([f"{target.compiler}size", "smallest"]).splitlines()[1].split()
         flash.append(int(sizes[0]) + int(sizes[1]))
-    toolchain.run([*compile_for, "main.c", "digits.c", *link, "-o", "program"])
-    emulate = [*target.emulator, "-nographic", "-kernel", "program"]
-    emulate += ["-semihosting-config", "enable=on,target=native"]
+    emulate = [*target.emulator, "-nographic", "-semihosting-config", "enable=on,target=native"]
+    if target.preprocesses:
+        size = [f"-DFRAME_HEIGHT={FRAME_SHAPE[0]}", f"-DFRAME_WIDTH={FRAME_SHAPE[1]}"]
+        toolchain.run([*compile_for, *size, "frames.c", "digits.o", *link, "-o", "frames.elf"])
+        wanted.frames.tofile(folder / "frames")
+        toolchain.run([*emulate, "-kernel", "frames.elf"])
+        if (folder / "pixels").read_bytes() != wanted.frame_pixels.tobytes():
+            raise EdgeError(
+                f"{target.name} {optimization}: digits_preprocess converts a frame to other pixels "
+                "than the runtime; correct export/c/pieces/preprocess.c"
+            )
+    toolchain.run([*compile_for, "main.c", "digits.o", *link, "-o", "program"])
+    emulate += ["-kernel", "program"]
     wanted.pixels[:COUNTED].tofile(folder / "images")
     counted = _numbers(toolchain.run([*emulate, "-icount", "shift=0"]))
     wanted.pixels.tofile(folder / "images")

@@ -3,6 +3,7 @@
 `python -m deploy.mcu` calls `measure_all`.
 """
 
+import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,18 +30,20 @@ def measure_all() -> list[Row]:
     """
     root = toolchain.install()
     wanted = measure.expected()
+    jobs = [(target, option) for target in TARGETS for option in OPTIMIZATIONS]
+    with (
+        tempfile.TemporaryDirectory(prefix="mcu-") as name,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+        sources = Path(name) / "sources"
+        measure.write_sources(sources)
 
-    def measure_one(target: Target, optimization: str) -> Row:
-        with tempfile.TemporaryDirectory(prefix="mcu-") as name:
-            folder = Path(name)
-            measure.write_sources(folder)
+        def measure_one(number: int, target: Target, optimization: str) -> Row:
+            folder = Path(name) / str(number)
+            shutil.copytree(sources, folder)
             tools = Toolchain(root, folder)
             return measure.on_target(target, optimization, tools, folder, wanted)
 
-    jobs = [(target, option) for target in TARGETS for option in OPTIMIZATIONS]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        measured = pool.map(lambda job: measure_one(*job), jobs)
-        with tempfile.TemporaryDirectory(prefix="mcu-") as name:
-            measure.write_sources(Path(name))
-            host = measure.on_host(Path(name), wanted)
-        return [host, *measured]
+        measured = [pool.submit(measure_one, n, *job) for n, job in enumerate(jobs)]
+        host = measure.on_host(sources, wanted)
+        return [host, *(row.result() for row in measured)]

@@ -142,6 +142,8 @@ def markdown(rows: list[Row]) -> str:
         "as C (`digit-edge export-c`), compiles it with Debian's GCC 12.2 and runs it in QEMU 7.2.",
         "",
         "- equal: images whose scores, label and rejection equal LiteRT's bit by bit",
+        "- Not in the table: each processor except cortex-m0, whose board has 16 KB of RAM, also",
+        "  converts 4 gray frames. Other pixels than the runtime's are an error.",
         "- M instructions: millions of instructions per image, counted by QEMU (`-icount`). They",
         "  are **not a time**: wait states, caches and multi-cycle instructions are not included.",
         "- workspace: bytes of RAM that the caller provides",

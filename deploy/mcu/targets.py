@@ -3,7 +3,7 @@
 `deploy.mcu.run` measures every target with every optimization option.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 OPTIMIZATIONS = ("-O2", "-Os")  # GCC's options: fast code, small code
 
@@ -20,6 +20,7 @@ class Target:
         flash: address of the code.
         ram: address of the data.
         start: startup code: a file in `firmware/` that calls `main`.
+        preprocesses: the board has enough RAM for digits_preprocess, 180 KB.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Target:
     flash: int
     ram: int
     start: str = "start_cortex_m.c"
+    preprocesses: bool = True
 
 
 def _cortex_m(
@@ -42,7 +44,7 @@ def _cortex_m(
 # With TrustZone, the same memory has a secure and a non-secure address. The processor starts with
 # the secure one, 0x1000_0000. The boards of the other Cortex-M start at address 0.
 TARGETS = (
-    _cortex_m("cortex-m0", (), "microbit"),
+    replace(_cortex_m("cortex-m0", (), "microbit"), preprocesses=False),
     _cortex_m("cortex-m3", (), "mps2-an385"),
     _cortex_m("cortex-m4", ("-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"), "mps2-an386"),
     _cortex_m("cortex-m7", ("-mfloat-abi=hard", "-mfpu=fpv5-d16"), "mps2-an500"),

@@ -93,6 +93,7 @@ def test_packages_come_from_the_index_without_a_wheel_folder(card: Path, tmp_pat
     [
         ("bookworm-armhf", "sudo apt install python3-numpy python3-pil"),
         ("trixie-armhf", "sudo apt install python3-onnxruntime python3-numpy python3-pil"),
+        ("bookworm-armel", "sudo apt install gcc libc6-dev"),
     ],
 )
 def test_error_on_a_32_bit_system_names_the_apt_packages(

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import ArtifactError
+from runtime.engines import install_hint
+from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model.artifact import Artifact
 
 # Smallest scale of a requantization; a model with a smaller scale is rejected. With much smaller
@@ -329,6 +330,20 @@ def require_int8_tflite(artifact: Artifact) -> None:
         )
 
 
+def litert_module(name: str) -> Any:
+    """Return a module of LiteRT, which has no type stubs.
+
+    Raises:
+        BackendUnavailable: LiteRT or a package that it needs is not installed.
+    """
+    try:
+        return importlib.import_module(f"ai_edge_litert.{name}")
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"digit-edge export-c needs LiteRT ({error}): {install_hint('litert')}"
+        ) from error
+
+
 class _Reader:
     """Parse the operators of a .tflite file from the input to the logits.
 
@@ -337,7 +352,7 @@ class _Reader:
     """
 
     def __init__(self, data: bytes) -> None:
-        schema: Any = importlib.import_module("ai_edge_litert.schema_py_generated")
+        schema = litert_module("schema_py_generated")
         model = schema.ModelT.InitFromPackedBuf(data, 0)
         if len(model.subgraphs) != 1:
             raise ArtifactError(

@@ -14,6 +14,7 @@ from runtime.errors import ArtifactError, ImageError
 from runtime.model.artifact import Artifact
 from runtime.model.spec import QuantizationParams
 
+_UINT8 = np.dtype(np.uint8)  # an object is faster to compare than the type np.uint8
 # Zero point of an int8 model's input. Models with another zero point are rejected, because the
 # runtime converts pixels by int8 = pixel − 128.
 _INPUT_ZERO_POINT = -128
@@ -70,7 +71,7 @@ def check_pixels(pixels: Pixels, shape: tuple[int | None, ...]) -> None:
         ImageError: `pixels` is not uint8 of shape (N, *shape) with N ≥ 1.
     """
     if (
-        pixels.dtype != np.uint8
+        pixels.dtype != _UINT8
         or (pixels.shape[1:] != shape and not _fits(pixels.shape[1:], shape))
         or len(pixels) == 0
     ):

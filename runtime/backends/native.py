@@ -5,10 +5,12 @@ model once, together with the vector code in the folder `kernels`; the library i
 user's cache. It is a program: open only models whose source you trust.
 """
 
+import contextlib
 import ctypes
 import os
 import re
 import subprocess
+import sys
 import sysconfig
 import tempfile
 import threading
@@ -24,15 +26,28 @@ from runtime.errors import ArtifactError, BackendUnavailable, printable
 from runtime.model.artifact import Artifact
 
 _KERNELS = Path(__file__).parent / "kernels"  # the vector code, in C
+_SYSTEM = str(sysconfig.get_config_var("MULTIARCH"))  # as "arm-linux-gnueabihf"
+# On 32-bit Arm, -O3 takes twice the time of the compiler and gives slower code.
+_OPTIMIZATION = "-O2" if _SYSTEM.startswith("arm-") else "-O3"
 # No -march=native: the vector code asks the processor at run time. -ffp-contract=off: a fused
 # multiply-add would round the scores differently.
-_OPTIONS = ("-std=gnu99", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-w")
-_COMPILER_TIMEOUT_S = 600  # a Raspberry Pi Zero needs about a minute; a longer run is ended
+_OPTIONS = ("-std=gnu99", _OPTIMIZATION, "-ffp-contract=off", "-fPIC", "-shared", "-w")
+_COMPILER_TIMEOUT_S = 600  # a longer run of the compiler is ended
 _MESSAGE_CHARACTERS = 500  # an error message contains at most this much output of the compiler
 _CHUNK_IMAGES = 64  # images per call of the library; the lock is free for other threads between
 
+# Folder of libraries that install-pi.sh compiled. Services cannot write to it, nor to a cache.
+_INSTALLED = Path(sys.prefix) / "cache" / "digit-edge" / "native"
 # Names of the sets of vector code, the fastest of each processor first, and of the plain C.
-INSTRUCTION_SETS = ("avx512-vnni", "avx-vnni", "avx2", "neon-dotprod", "neon", "portable")
+INSTRUCTION_SETS = (
+    "avx512-vnni",
+    "avx-vnni",
+    "avx2",
+    "neon-dotprod",
+    "neon",
+    "smlad",
+    "portable",
+)
 
 # Library → its lock. The library keeps data between calls, so only one thread may be inside.
 _LOCKS: dict[str, threading.Lock] = {}
@@ -157,11 +172,14 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> B
     """
     if device not in devices(name):
         raise BackendUnavailable(f"{name} has no device {device}: choose cpu")
+    library = f"{_key(artifact)}.so"
+    with contextlib.suppress(OSError):  # it is missing or damaged
+        return _open_library(artifact, _INSTALLED / library)
     folder = _cache_folder()
     if folder is not None:
-        return _load(artifact, folder / f"{_key(artifact)}.so")
+        return _load(artifact, folder / library)
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as temporary:
-        return _load(artifact, Path(temporary) / f"{_key(artifact)}.so")
+        return _load(artifact, Path(temporary) / library)
 
 
 def _load(artifact: Artifact, path: Path) -> NativeBackend:
@@ -169,17 +187,22 @@ def _load(artifact: Artifact, path: Path) -> NativeBackend:
     if not path.exists():
         _compile(artifact, path)
     try:
-        library = ctypes.CDLL(str(path))
+        return _open_library(artifact, path)
     except OSError:
         _compile(artifact, path)  # the power failed while the file was written
-        try:
-            library = ctypes.CDLL(str(path))
-        except OSError as error:
-            raise BackendUnavailable(
-                f"the library compiled from {artifact.path} cannot be loaded ({error}): set "
-                "XDG_CACHE_HOME to a folder from which programs may run"
-            ) from error
-    return NativeBackend(artifact, library, _LOCKS.setdefault(str(path), threading.Lock()))
+    try:
+        return _open_library(artifact, path)
+    except OSError as error:
+        raise BackendUnavailable(
+            f"the library compiled from {artifact.path} cannot be loaded ({error}): set "
+            "XDG_CACHE_HOME to a folder from which programs may run"
+        ) from error
+
+
+def _open_library(artifact: Artifact, path: Path) -> NativeBackend:
+    """Load the library at `path`; raise OSError if it is missing or damaged."""
+    lock = _LOCKS.setdefault(str(path), threading.Lock())
+    return NativeBackend(artifact, ctypes.CDLL(str(path)), lock)
 
 
 def _compile(artifact: Artifact, path: Path) -> None:
@@ -213,7 +236,7 @@ def _compile(artifact: Artifact, path: Path) -> None:
 
 def _key(artifact: Artifact) -> str:
     """Return a file name that differs for each model, vector code, options and kind of machine."""
-    parts = [*_OPTIONS, str(sysconfig.get_config_var("MULTIARCH")), os.uname().machine]
+    parts = [*_OPTIONS, _SYSTEM, os.uname().machine]
     code = [header.read_bytes() for header in sorted(_KERNELS.glob("*.h"))]
     checksum = zlib.crc32(b"\0".join([*map(str.encode, parts), *code]))
     return f"{artifact.spec.digest}-{checksum:08x}"

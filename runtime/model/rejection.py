@@ -41,7 +41,6 @@ _MAX_CONFIDENCE = 0.9999
 # multiplications, and OpenBLAS starts threads (interface/gemm.c).
 _IMAGES_PER_PRODUCT = 28
 _PRODUCTS_PER_CALL = 16  # matrix products per call of NumPy; further images need another call
-_FLOAT = np.dtype(np.float32)  # a dtype object is faster than the type np.float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,8 +173,8 @@ class RejectionScorer:
                 return -math.inf
         if not self._has_model:
             return confidence
-        ink = pixels.ravel()[_USED_PIXELS].astype(_FLOAT)
-        hidden = self._maximum(self._dot_weights(ink), self._floor)
+        # `dot` converts the pixels to float32.
+        hidden = self._maximum(self._dot_weights(pixels.ravel()[_USED_PIXELS]), self._floor)
         ink_score = float(self._dot_outputs(hidden))
         capped = _MAX_CONFIDENCE if confidence > _MAX_CONFIDENCE else confidence
         # Reject a confidence of 0 or NaN, which no softmax returns.

@@ -39,6 +39,7 @@ _SEARCH_SIDE_PX = 192  # a larger image is scaled down to this longer side to fi
 _MIN_DIGIT_PX = 28  # longer side; a smaller digit is segmented again in a larger copy
 _TARGET_DIGIT_PX = 48  # longer side of the digit in the larger copy
 _MIN_BATCH_IMAGES = 4  # files of a smaller batch are read one by one, not as one tall picture
+_UINT8 = np.dtype(np.uint8)  # once, because `given_pixels` would make it at each call
 # Gray level of 255. A 28x28 image whose top left pixel is at least this light is inverted before it
 # is compared with MNIST's format.
 _HALF_LEVEL = 128
@@ -92,7 +93,7 @@ def to_pixels(image: ImageSource, *, name: str | None = None, form: Form = MNIST
     Raises:
         ImageError: the image cannot be decoded.
     """
-    pixels = _given_pixels(image, form)
+    pixels = given_pixels(image, form)
     return preprocess(image, name=name, form=form).pixels if pixels is None else pixels
 
 
@@ -142,7 +143,7 @@ def preprocess(
         ImageError: the image cannot be decoded.
     """
     if not isinstance(image, CachedDecoder):
-        pixels = _given_pixels(image, form)
+        pixels = given_pixels(image, form)
         if pixels is not None:
             rows, columns = form.size
             polarity = NO_POLARITY if form.name == PHOTO else LIGHT_ON_DARK
@@ -209,14 +210,14 @@ def preprocess(
     )
 
 
-def _given_pixels(image: ImageSource, form: Form) -> Pixels | None:
+def given_pixels(image: ImageSource, form: Form) -> Pixels | None:
     """Return an image that is already a uint8 array of the form's shape; otherwise None.
 
     The axis of a single channel may be missing.
     """
     if (
         isinstance(image, np.ndarray)
-        and image.dtype == np.uint8
+        and image.dtype == _UINT8
         and image.shape in form.array_shapes
     ):
         return image.reshape(form.shape)

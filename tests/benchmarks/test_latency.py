@@ -6,6 +6,7 @@ No test depends on how fast the machine is.
 import dataclasses
 import importlib
 import math
+import shutil
 import sys
 
 import numpy as np
@@ -21,7 +22,13 @@ from benchmarks.harness.cases import (
     SkippedCase,
 )
 from benchmarks.harness.messages import LatencyRequest, LatencyResponse, TimingSeries
-from benchmarks.latency import decode_only, engine_only, litert_benchmark_tool, scenarios
+from benchmarks.latency import (
+    decode_only,
+    engine_only,
+    litert_benchmark_tool,
+    scenarios,
+)
+from benchmarks.latency import program as c_program
 from benchmarks.latency import run as latency
 from benchmarks.latency.interleave import CaseState, InterleavedRunner
 from benchmarks.report import latency_tables
@@ -481,3 +488,18 @@ def test_throughput_counts_the_images_of_a_batch() -> None:
     run = TimingSeries(messages.OFFLINE, 64, 10, 1_000_000, 110_000, (100_000,) * 10)
     offline = dataclasses.replace(result_of([1]), scenario=messages.OFFLINE, runs=(run, run))
     assert offline.images_per_second == pytest.approx(640_000)
+
+
+def test_c_program_starts_in_little_memory(monkeypatch, capsys):
+    if shutil.which("cc") is None:
+        pytest.skip("the C compiler cc is missing: apt install gcc")
+    monkeypatch.setattr(c_program, "_STARTS", 2)
+    assert c_program.main() == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[1].partition(".")[0] for row in rows] == [
+        "–",
+        "raw-28x28",
+        "frame-280x280",
+        "raw-28x28",
+    ]
+    assert all(float(row[-1].rstrip(" |")) <= 1.5 for row in rows if "static" in row[0])

@@ -60,6 +60,9 @@ TRIXIE_64 = ("aarch64", "64 3 13 glibc cpython")  # machine and facts of 64-bit 
         # A 64-bit kernel can run a 32-bit system: the word size of Python decides.
         ("aarch64", "32 3 11 glibc cpython", NUMPY_PILLOW, "tflite (tflite-runtime>=2.14)"),
         ("aarch64", "32 3 13 glibc cpython", f"{NUMPY_PILLOW} onnxruntime", "onnx"),
+        # The Pi 1, Zero and Zero W: the C compiler of the system compiles the model.
+        ("armv6l", "32 3 11 glibc cpython", NUMPY_PILLOW, "native"),
+        ("armv6l", "32 3 13 glibc cpython", NUMPY_PILLOW, "native"),
     ],
 )
 def test_available_engine_is_chosen(plan, machine, facts, modules, engine):
@@ -71,7 +74,8 @@ def test_available_engine_is_chosen(plan, machine, facts, modules, engine):
 @pytest.mark.parametrize(
     ("machine", "facts", "modules", "options", "remedy"),
     [
-        ("armv6l", "32 3 11 glibc cpython", NUMPY_PILLOW, [], "ARMv6"),
+        ("armv6l", "32 3 11 glibc cpython", "numpy", [], "apt install python3-numpy python3-pil"),
+        ("armv6l", "32 3 11 glibc cpython", NUMPY_PILLOW, ["--engine", "tflite"], "ARMv6"),
         ("riscv64", "64 3 13 glibc cpython", "", [], "no engine is built for riscv64"),
         ("x86_64", "32 3 11 glibc cpython", "", [], "32-bit x86"),
         ("aarch64", "64 3 12 none cpython", "", [], "glibc"),

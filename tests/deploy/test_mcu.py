@@ -28,7 +28,7 @@ def root():
 
 def test_a_cortex_m_answers_as_litert(root, tmp_path):
     wanted = measure.expected()
-    few = measure.Expected(wanted.pixels[:20], wanted.answers[:20])
+    few = dataclasses.replace(wanted, pixels=wanted.pixels[:20], answers=wanted.answers[:20])
     measure.write_sources(tmp_path)
     (target,) = [each for each in TARGETS if each.name == "cortex-m4"]
     row = measure.on_target(target, "-O2", Toolchain(root, tmp_path), tmp_path, few)
@@ -38,6 +38,15 @@ def test_a_cortex_m_answers_as_litert(root, tmp_path):
     assert row.workspace_bytes == before.workspace_bytes == 4224
     assert 100 < row.stack_bytes < 1000
     assert 70_000 < row.flash_bytes < row.flash_with_selftest_bytes < 90_000
+
+
+def test_a_frame_with_other_pixels_is_an_error(root, tmp_path):
+    wanted = measure.expected()
+    wrong = dataclasses.replace(wanted, frame_pixels=wanted.frame_pixels ^ np.uint8(1))
+    measure.write_sources(tmp_path)
+    (target,) = [each for each in TARGETS if each.name == "cortex-m3"]
+    with pytest.raises(EdgeError, match="cortex-m3 -Os: digits_preprocess converts a frame to"):
+        measure.on_target(target, "-Os", Toolchain(root, tmp_path), tmp_path, wrong)
 
 
 def test_a_program_that_fails_is_reported_with_what_it_printed(root, tmp_path):
@@ -94,8 +103,9 @@ def test_the_host_is_measured_with_both_sanitizers(tmp_path):
         pytest.skip("no C compiler here: apt install gcc")
     wanted = measure.expected()
     measure.write_sources(tmp_path)
-    row = measure.on_host(tmp_path, measure.Expected(wanted.pixels[:50], wanted.answers[:50]))
+    few = dataclasses.replace(wanted, pixels=wanted.pixels[:50], answers=wanted.answers[:50])
+    row = measure.on_host(tmp_path, few)
     assert (row.images, row.equal, row.selftest) == (50, 50, 0)
-    changed = wanted.answers[:50] ^ np.uint8(1)
-    row = measure.on_host(tmp_path, measure.Expected(wanted.pixels[:50], changed))
+    changed = dataclasses.replace(few, answers=few.answers ^ np.uint8(1))
+    row = measure.on_host(tmp_path, changed)
     assert (row.images, row.equal) == (50, 0)

@@ -42,6 +42,12 @@ PAIRS = [
 ONE_ENGINE = Path(sys.prefix).name.startswith(".venv-")  # not the development environment
 
 
+def pytest_configure(config):
+    """Register the markers; on a Raspberry Pi, pyproject.toml is missing."""
+    for name in ("one_engine", "portable"):
+        config.addinivalue_line("markers", f"{name}: see pyproject.toml")
+
+
 def pytest_collection_modifyitems(config, items):
     """Deselect the tests that this environment or this artifact cannot have."""
     deselected = [item for item in items if not _is_applicable(item)]

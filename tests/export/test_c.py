@@ -19,12 +19,13 @@ from PIL import Image, ImageDraw, ImageFilter
 
 import runtime
 from export.c import boards, tflm, write
+from export.c.__main__ import main as export_c
 from export.c.check import STRICT, classify, compile_program
 from export.c.network import read_network
 from export.c.source import identifier, write_c
 from runtime import Classifier
 from runtime.backends import open_backend
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, BackendUnavailable, ParityError
 from runtime.model import artifact
 from runtime.model.spec import GoldenOutputs
 from runtime.preprocess.pipeline import preprocess
@@ -476,12 +477,18 @@ def test_stack_is_that_of_the_deepest_chain_of_calls():
     assert boards.deepest_stack(graph, "run") == 48
 
 
-def test_measured_flash_ram_and_stack_are_plausible(published):
-    command = boards.COMPILERS["Cortex-M4"]
+@pytest.mark.parametrize("processor", ["Cortex-M4", "RV32IMC"])
+def test_flash_ram_and_stack_are_those_of_the_published_table(published, processor):
+    command = boards.COMPILERS[processor]
     if shutil.which(command[0]) is None:
-        pytest.skip("a compiler for Cortex-M is missing: apt install gcc-arm-none-eabi")
+        pytest.skip(f"{command[0]} is missing")
     size = boards.measure(write_c(published), command)
-    assert (size.ram, 70_000 < size.flash < 90_000, 100 < size.stack < 500) == (5060, True, True)
+    assert (size.ram, 70_000 < size.flash < 95_000, 100 < size.stack < 500) == (5060, True, True)
+    version = subprocess.run([command[0], "-dumpversion"], capture_output=True, text=True)
+    if version.stdout.startswith("12.2"):  # the version of the table
+        page = (Path(__file__).parents[2] / "docs/microcontrollers.md").read_text()
+        sizes = f"| {size.flash:,} | {size.ram:,} | {size.stack:,} |"
+        assert any(sizes in line for line in page.splitlines() if f"| {processor} |" in line)
 
 
 def test_table_of_boards_without_compilers_has_no_sizes(published, monkeypatch):
@@ -489,6 +496,32 @@ def test_table_of_boards_without_compilers_has_no_sizes(published, monkeypatch):
     lines = boards.table(write_c(published))[2:-2]
     assert len(lines) == len(boards.BOARDS)
     assert all("| size not measured |" in line for line in lines)
+
+
+# A module of the name of TFLM's. Its interpreter returns the logits in a file.
+FAKE_MICRO = """
+import numpy as np
+from pathlib import Path
+
+class Interpreter:
+    @classmethod
+    def from_file(cls, path, arena_size):
+        fake = cls()
+        fake.logits = iter(np.load(Path(__file__).with_name("logits.npy")))
+        return fake
+
+    def set_input(self, image, index):
+        pass
+
+    def invoke(self):
+        pass
+
+    def get_output(self, index):
+        return [next(self.logits)]
+
+    def print_allocations(self):
+        print("Arena allocation total 1")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -516,13 +549,55 @@ def test_model_for_tflm_has_batch_size_1_and_ends_with_the_logits(published):
 def test_tflm_predicts_as_litert_and_its_c_array_compiles(
     published, strokes, tmp_path, micro_python
 ):
-    lines = tflm.write(published, tmp_path, micro_python, strokes)
-    found = re.search(r"same prediction as LiteRT: (\d+\.\d+)%", lines[-1])
-    # Some images are noise, for which rounding can change the prediction.
-    assert float(found[1]) >= 98  # of strokes and noise; 100 % of MNIST
+    clear = Classifier(open_backend(published, "litert")).scores(strokes).max(axis=1) > 0.6
+    lines = tflm.write(published, tmp_path, micro_python, strokes[clear])
     assert re.search(r"arena: \d\d,\d{3} bytes", lines[-1])
     subprocess.run([CC, "-std=c11", *STRICT[1:], "-c", "digits_tflm.c"], cwd=tmp_path, check=True)
     assert len((tmp_path / "digits_tflm.tflite").read_bytes()) < len(published.data)
+
+
+@pytest.fixture
+def fake_micro(tmp_path, monkeypatch):
+    """Return a function that makes a package of the name of TFLM's return given logits."""
+    package = tmp_path / "fake/tflite_micro/python/tflite_micro"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent, package.parents[1]):
+        (folder / "__init__.py").touch()
+    (package / "runtime.py").write_text(FAKE_MICRO)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fake"))
+    return lambda logits: np.save(package / "logits.npy", logits.astype(np.int8))
+
+
+def test_other_prediction_or_logit_of_tflm_is_an_error(published, strokes, fake_micro):
+    data, _ = tflm.convert(published)
+    logits = tflm._logits(data, (strokes ^ np.uint8(128)).view(np.int8)[:, np.newaxis])
+    ranked = np.sort(logits, axis=1)
+    # The image of the most uncertain prediction, and 20 others.
+    chosen = [int((ranked[:, -1] - ranked[:, -2]).argmin()), *range(20)]
+    images, logits = strokes[chosen], logits[chosen]
+    fake_micro(logits)
+    assert tflm.verify(published, data, images, sys.executable).steps == 0
+    first = logits[0].argmax()
+    (other, *_) = [n for n in logits[0].argsort()[::-1] if n != first]
+    change = logits[0, first] + 1 - logits[0, other]
+    assert change <= tflm.MAX_STEPS
+    logits[0, other] += change
+    fake_micro(logits)
+    with pytest.raises(ParityError, match="another class than LiteRT for 1 of 21 images"):
+        tflm.verify(published, data, images, sys.executable)
+    logits[1, 0] += tflm.MAX_STEPS + 1
+    fake_micro(logits)
+    with pytest.raises(ParityError, match="quantization steps"):
+        tflm.verify(published, data, images, sys.executable)
+
+
+@pytest.mark.parametrize("options", [["--boards"], ["--target", "tflm"], []])
+def test_missing_litert_is_reported(tmp_path, monkeypatch, options):
+    for name in ("ai_edge_litert", *(n for n in sys.modules if n.startswith("ai_edge_litert."))):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(BackendUnavailable, match=r'pip install "digit-edge\[litert\]"'):
+        export_c([*options, "--out", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_tflite_micro_is_reported_in_one_line(tmp_path):

@@ -38,11 +38,12 @@ for path in paths:
         count = (time.perf_counter_ns() - start) / 10
     print(round(count), classifier.backend.version)
 """
-# Extra of an engine → (the engine's name in the runtime, float32 model, int8 model).
+# Extra of an engine → (the engine's name in the runtime, precision → model).
 _MODELS = {
-    "litert": ("litert", "digits.tflite", "digits-int8.tflite"),
-    "tflite": ("tflite-runtime", "digits.tflite", "digits-int8.tflite"),
-    "onnx": ("onnxruntime", "digits.onnx", "digits-int8.onnx"),
+    "litert": ("litert", {"float32": "digits.tflite", "int8": "digits-int8.tflite"}),
+    "tflite": ("tflite-runtime", {"float32": "digits.tflite", "int8": "digits-int8.tflite"}),
+    "onnx": ("onnxruntime", {"float32": "digits.onnx", "int8": "digits-int8.onnx"}),
+    "native": ("native", {"int8": "digits-int8.c"}),
 }
 
 
@@ -54,22 +55,24 @@ def main(engines: list[str]) -> None:
     """
     for engine in engines:
         python = f"{HOME}/{engine}/env/bin/python"
-        backend, float32, int8 = _MODELS[engine]
+        backend, models = _MODELS[engine]
         (folder,) = glob.glob(
             f"{HOME}/{engine}/env/lib/python3*/site-packages/digit_edge/runtime/pretrained"
         )
-        models = (f"{folder}/{float32}", f"{folder}/{int8}")
-        printed = subprocess.check_output([python, "-c", _INFERENCE, backend, *models], text=True)
-        (count_float32, version), (count_int8, _) = map(str.split, printed.splitlines()[-2:])
+        paths = [f"{folder}/{model}" for model in models.values()]
+        printed = subprocess.check_output([python, "-c", _INFERENCE, backend, *paths], text=True)
+        lines = [line.split() for line in printed.splitlines()[-len(paths) :]]
         start_instructions, resident_bytes = _run_counted(
             [python, "-m", "digit_edge.runtime", "/pi/digit.png"]
         )
         row = {
             "engine": engine,
-            "version": version,
+            "version": lines[0][1],
             "start_instructions": start_instructions,
             "resident_bytes": resident_bytes,
-            "inference_instructions": {"float32": int(count_float32), "int8": int(count_int8)},
+            "inference_instructions": {
+                precision: int(line[0]) for precision, line in zip(models, lines, strict=True)
+            },
         }
         print("PI-ROW", json.dumps(row), flush=True)
 

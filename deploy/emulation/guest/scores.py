@@ -22,7 +22,7 @@ def main(engine: str, images: str, folder: str) -> None:
     """Write FOLDER/ARTIFACT.npy for each published artifact of an engine.
 
     Args:
-        engine: name of the engine's extra: litert, tflite or onnx.
+        engine: name of the engine's extra: litert, tflite, onnx or native.
         images: .npy file of pixels, uint8 (N, 28, 28, 1).
         folder: folder to write to; created if it is missing.
     """

@@ -65,6 +65,8 @@ struct instructions {
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
 #include "neon.h"
 #include "neon_dotprod.h"
+#elif defined(__arm__) && !defined(__ARMEB__)
+#include "smlad.h"
 #elif defined(__wasm_simd128__)
 #include "simd128.h"
 #endif
@@ -101,6 +103,8 @@ const char *digit_edge_choose(const char *limit)
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
         {&neon_dotprod, supports_dotprod()},
         {&neon, 1},
+#elif defined(__arm__) && !defined(__ARMEB__)
+        {&smlad, supports_smlad()},
 #elif defined(__wasm_simd128__)
         {&simd128, 1},
 #endif

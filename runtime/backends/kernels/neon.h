@@ -15,6 +15,7 @@
 #define LOAD_WEIGHTS(address) vld1q_s8((const int8_t *)(address))
 #define REPEAT(address, at) neon_repeat(&(address))
 #define DOT(sums, values, weights) neon_dot(sums, values, weights)
+#define DOT_FOUR_BLOCKS(sums, values, weights) neon_dot_four_blocks(sums, values, weights)
 #define LARGER(a, b) vmaxq_s32(a, b)
 #define ADD(a, b) vaddq_s32(a, b)
 #define ZERO vdupq_n_s32(0)
@@ -28,8 +29,7 @@ static ALWAYS_INLINE VALUES neon_repeat(const char **address)
 
     __asm__("ld1r {%0.8h}, [%2], #2\n\tld1r {%1.8h}, [%2], #2"
             : "=w"(pairs.val[0]), "=&w"(pairs.val[1]), "+r"(*address)
-            :
-            : "memory");
+            : "m"(*(const char(*)[4])*address));
     return pairs;
 }
 
@@ -38,6 +38,24 @@ static ALWAYS_INLINE VECTOR neon_dot(VECTOR sums, VALUES values, WEIGHTS weights
     int16x8_t products = vmull_s8(vget_low_s8(values.val[0]), vget_low_s8(weights));
 
     return vpadalq_s16(sums, vmlal_high_s8(products, values.val[1], weights));
+}
+
+/* The same for four blocks. Assembly, because GCC 12 computes the products of several positions ahead
+ * and then lacks registers for the sums. Neighboring instructions do not wait for each other. */
+static ALWAYS_INLINE void neon_dot_four_blocks(VECTOR *sums, VALUES values, const WEIGHTS *weights)
+{
+    int16x8_t a, b, c, d;
+
+    __asm__("smull %4.8h, %8.8b, %10.8b\n\tsmull %5.8h, %8.8b, %11.8b\n\t"
+            "smull %6.8h, %8.8b, %12.8b\n\tsmull %7.8h, %8.8b, %13.8b\n\t"
+            "smlal2 %4.8h, %9.16b, %10.16b\n\tsmlal2 %5.8h, %9.16b, %11.16b\n\t"
+            "smlal2 %6.8h, %9.16b, %12.16b\n\tsmlal2 %7.8h, %9.16b, %13.16b\n\t"
+            "sadalp %0.4s, %4.8h\n\tsadalp %1.4s, %5.8h\n\t"
+            "sadalp %2.4s, %6.8h\n\tsadalp %3.4s, %7.8h"
+            : "+w"(sums[0]), "+w"(sums[1]), "+w"(sums[2]), "+w"(sums[3]), "=&w"(a), "=&w"(b),
+              "=&w"(c), "=&w"(d)
+            : "w"(values.val[0]), "w"(values.val[1]), "w"(weights[0]), "w"(weights[1]),
+              "w"(weights[2]), "w"(weights[3]));
 }
 
 /* Requantize as `multiply_by_scale` does: three roundings to the nearest even number. */

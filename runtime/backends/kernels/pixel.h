@@ -12,6 +12,7 @@
  * REPEAT(address, at): read 32 bits of the input at address + at into each lane. The macro may
  *     instead add 4 to `address`, which starts at the row of the kernel.
  * DOT(sums, values, weights): add the products of the values and weights of each lane to the sums
+ * DOT_FOUR_BLOCKS(sums, values, weights): optional; DOT for an array of four sums and weights
  * LOAD_FOUR(address), DOT_FOUR(sums, four, word, weights): optional; read four words of the input,
  *     and multiply one of them, which `word` selects
  * LARGER(a, b): maximum of each lane
@@ -83,6 +84,12 @@ TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix, c
             for (p = 0; p < positions; p++) {
                 const VALUES values = REPEAT(addresses[p], at);
 
+#ifdef DOT_FOUR_BLOCKS
+                if (blocks == 4) {
+                    DOT_FOUR_BLOCKS(sums[p], values, block_weights);
+                    continue;
+                }
+#endif
 #pragma GCC unroll 4
                 for (b = 0; b < blocks; b++) {
                     sums[p][b] = DOT(sums[p][b], values, block_weights[b]);
@@ -160,6 +167,7 @@ TARGET static void NAME_OF(pixel)(const struct matrix *matrix, const char *corne
 #undef LOAD_WEIGHTS
 #undef REPEAT
 #undef DOT
+#undef DOT_FOUR_BLOCKS
 #undef LOAD_FOUR
 #undef DOT_FOUR
 #undef LARGER

@@ -21,8 +21,11 @@ from runtime.model import artifact
 
 PUBLISHED = Path(runtime.__file__).parent / "pretrained/digits-int8.c"
 KERNELS = Path(native.__file__).parent / "kernels"
-CROSS_COMPILER = shutil.which("aarch64-linux-gnu-gcc")
-EMULATOR = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+# Cross compiler, QEMU's program, and processors of the instruction sets.
+ARM = [
+    ("aarch64-linux-gnu-gcc", "qemu-aarch64", {"neon": "cortex-a53", "neon-dotprod": "max"}),
+    ("arm-linux-gnueabi-gcc", "qemu-arm", {"smlad": "arm1176", "portable": "arm1176"}),
+]
 # Calls the functions that the runtime calls; arguments: instruction set, images, scores.
 PROGRAM = r"""
 #include <stdint.h>
@@ -99,21 +102,22 @@ def test_each_instruction_set_gives_litert_s_scores_bit_by_bit(name, images, exp
         backend.choose_instructions(None)
 
 
-@pytest.mark.skipif(
-    CROSS_COMPILER is None or EMULATOR is None, reason="no compiler or QEMU for Arm"
-)
-def test_arm_instructions_give_litert_s_scores_bit_by_bit(images, expected, tmp_path) -> None:
+@pytest.mark.parametrize(("compiler", "emulator", "processors"), ARM)
+def test_arm_instructions_give_litert_s_scores_bit_by_bit(
+    compiler, emulator, processors, images, expected, tmp_path
+) -> None:
+    emulator = shutil.which(f"{emulator}-static") or shutil.which(emulator)
+    if shutil.which(compiler) is None or emulator is None:
+        pytest.skip(f"{compiler} or QEMU is missing")
     (tmp_path / "program.c").write_text(PROGRAM)
     images.tofile(tmp_path / "images")
     options = ["-O3", "-static", "-w", f"-I{KERNELS}", "-DDIGIT_EDGE_KERNELS=<kernels.h>"]
     subprocess.run(
-        [CROSS_COMPILER, *options, "program.c", PUBLISHED, "-o", "program"],
-        cwd=tmp_path,
-        check=True,
+        [compiler, *options, "program.c", PUBLISHED, "-o", "program"], cwd=tmp_path, check=True
     )
-    for name, processor in (("neon", "cortex-a53"), ("neon-dotprod", "max")):
+    for name, processor in processors.items():
         subprocess.run(
-            [EMULATOR, "-cpu", processor, "./program", name, "images", "scores"],
+            [emulator, "-cpu", processor, "./program", name, "images", "scores"],
             cwd=tmp_path,
             check=True,
         )
@@ -160,6 +164,26 @@ def test_library_is_compiled_once(monkeypatch) -> None:
     Classifier.load(PUBLISHED)
     monkeypatch.setenv("PATH", "")
     assert Classifier.load(PUBLISHED).classify(np.zeros((28, 28), np.uint8)).label
+
+
+def test_library_of_the_installer_is_used_if_the_cache_cannot_be_written(
+    tmp_path, monkeypatch
+) -> None:
+    """As by a service on a Raspberry Pi, which also has no compiler."""
+    opened = artifact.read(PUBLISHED)
+    open_backend(opened)
+    cache = native._cache_folder()
+    assert cache is not None
+    monkeypatch.setattr(native, "_INSTALLED", cache)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PATH", "")
+    open_backend(opened)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / f"{native._key(opened)}.so").write_bytes(b"half a library")
+    monkeypatch.setattr(native, "_INSTALLED", tmp_path / "damaged")
+    with pytest.raises(BackendUnavailable, match="needs a C compiler"):
+        open_backend(opened)
 
 
 def test_missing_compiler_is_one_clear_line(tmp_path) -> None:

@@ -9,8 +9,8 @@ from PIL import Image
 import runtime
 from runtime import Classifier
 from runtime.errors import EdgeError
-from train.lesson import own_digits
 from train.data.load import load
+from train.lesson import own_digits
 
 PUBLISHED = Path(runtime.__file__).parent / "pretrained/digits-int8.tflite"
 
