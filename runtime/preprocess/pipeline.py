@@ -215,11 +215,7 @@ def given_pixels(image: ImageSource, form: Form) -> Pixels | None:
 
     The axis of a single channel may be missing.
     """
-    if (
-        isinstance(image, np.ndarray)
-        and image.dtype == _UINT8
-        and image.shape in form.array_shapes
-    ):
+    if isinstance(image, np.ndarray) and image.dtype == _UINT8 and image.shape in form.array_shapes:
         return image.reshape(form.shape)
     return None
 
