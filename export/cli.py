@@ -226,7 +226,7 @@ def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.
         "--scale",
         type=int,
         choices=(255,),
-        metavar="255",
+        metavar="N",
         help="take pixels from 0 to 255 as float32, one image a call, in int8 files too: for "
         "firmware that does so, such as AI-on-the-edge-device (default: 0 to 1, int8 in int8 "
         "TFLite files)",

@@ -61,6 +61,8 @@ METAVARS = {
     "URL",
     "TOKEN",
     "COMMAND",
+    "HxW",  # height and width of an image in pixels
+    "FILE.py:NAME",  # a function in a file
     "SOURCE",  # a camera, a URL, a file or a folder
     "USER@HOST",
     "[HOST]:PORT",
@@ -224,7 +226,7 @@ def test_every_argument_has_a_help_text_and_a_metavar_of_the_list(name, monkeypa
         elif action.nargs != 0:
             assert action.metavar in METAVARS, where
             for choice in action.choices or ():
-                assert choice in action.help, where
+                assert str(choice) in action.help, where
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -188,9 +188,11 @@ def difference(shown: tuple[str, ...], printed: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Folder in which all pages run; it contains the examples of the repository."""
+    """Folder in which all pages run; it contains the examples of the repository, and a script."""
     path = tmp_path_factory.mktemp("pages")
     shutil.copytree(ROOT / "examples", path / "examples")
+    (path / "docs").mkdir()
+    shutil.copy(ROOT / "docs/draw_meter.py", path / "docs")
     return path
 
 

@@ -80,7 +80,7 @@ def icons(tmp_path_factory) -> Path:
 def wheels(tmp_path_factory) -> Path:
     """Return a folder with `set`, images of the wheels of a meter, and models in `models`."""
     folder = tmp_path_factory.mktemp("wheels")
-    spec = importlib.util.spec_from_file_location("draw_meter", ROOT / "examples" / "draw_meter.py")
+    spec = importlib.util.spec_from_file_location("draw_meter", ROOT / "docs/draw_meter.py")
     draw_meter = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(draw_meter)
     draw_meter.draw(folder / "set", N_WHEELS)

@@ -67,6 +67,7 @@ def run(
     writers_path: str | None = None,
     log: bool = False,
     network: Network | None = None,
+    report_data: bool = True,
 ) -> Artifact:
     """Train, evaluate and save a network; print the progress and the results.
 
@@ -91,6 +92,7 @@ def run(
             writers are held back.
         log: write the history for TensorBoard too.
         network: the network to train, with the form of its pixels; None trains that of 28×28 ink.
+        report_data: whether to print a summary of the data set and warnings about it to stderr.
 
     Returns:
         The saved artifact.
@@ -114,10 +116,9 @@ def run(
         known, test_writers = writers.find(data_set, source, writers_path)
         summary = check(data_set, form, as_is)
         data_set = dataclasses.replace(data_set, raw=None)  # frees the images as they are stored
-    for line in summary.lines:
-        print(printable(line), file=sys.stderr)
-    for warning in summary.warnings:
-        print(printable(f"warning: {warning}"), file=sys.stderr)
+    if report_data:
+        for line in (*summary.lines, *(f"warning: {warning}" for warning in summary.warnings)):
+            print(printable(line), file=sys.stderr)
     is_mnist_form = form == MNIST_FORM
     if not is_mnist_form:
         print(f"images of {form}, from {printable(data_set.name)}")

@@ -16,6 +16,7 @@ from runtime.backends import open_backend
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
+from runtime.preprocess.form import PHOTO
 from train.data.load import sklearn_digits
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
@@ -105,6 +106,8 @@ def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")
 
     class Samples:
+        has_float_io = False
+
         def __init__(self, shape):
             self.images = patches(shape, 16).astype(np.float32) / 255
 
@@ -122,6 +125,8 @@ def small(tmp_path_factory):
         labels = tuple(f"class {n}" for n in range(classes))
         unknown = Dataset("random", "")
         spec = ModelSpec(name, labels, shape, "float32", 1.0, 0.4, "", unknown, None, None)
+        if shape[2] == 3:
+            spec = dataclasses.replace(spec, form=PHOTO)
         path = folder / f"{name}.tflite"
         data = tflite.convert(KerasModel(Artifact(path, b"", spec), model), Samples(shape))
         quantization = Quantization(*tflite.quantization(data), calibration=unknown)

@@ -201,7 +201,7 @@ def with_int8_scores(source, data, samples, tmp_path, monkeypatch):
     import tensorflow as tf
     from tensorflow.lite.python.convert import mlir_quantize
 
-    monkeypatch.setattr(tflite, "_quantize", lambda calibrated: mlir_quantize(
+    monkeypatch.setattr(tflite, "_quantize", lambda calibrated, _: mlir_quantize(
         calibrated, input_data_type=tf.int8, output_data_type=tf.int8
     ))  # fmt: skip
     return export_to(tmp_path, source, tflite.TARGET, data, samples).path

@@ -1,6 +1,7 @@
 """Exporting a line reader: the artifact says what it is, and reads as its Keras model."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,11 @@ def test_spec_of_a_line_reader_survives_json_and_a_contradiction_is_refused() ->
     assert again.golden is not None
     assert np.array_equal(again.golden.scores, spec.golden.scores)
     assert np.array_equal(again.golden.pixels, spec.golden.pixels)
+
+    def with_kind(kind: str) -> str:
+        return json.dumps(json.loads(spec.to_json()) | {"kind": kind})
+
     with pytest.raises(ArtifactError, match="is not that of a classes model"):
-        ModelSpec.from_json(dataclasses.replace(spec, kind="classes").to_json())
+        ModelSpec.from_json(with_kind("classes"))
     with pytest.raises(ArtifactError, match="model's kind 'words' is unknown"):
-        ModelSpec.from_json(dataclasses.replace(spec, kind="words").to_json())
+        ModelSpec.from_json(with_kind("words"))

@@ -415,6 +415,8 @@ def three_classes(tmp_path_factory):
     pixels = spec.golden.pixels
 
     class Samples:
+        has_float_io = False
+
         def batches(self):
             return iter(pixels[:, np.newaxis].astype(np.float32) / 255)
 
@@ -654,7 +656,7 @@ def test_other_page_with_the_same_file_names_is_not_replaced(exported, tmp_path)
         ),
         (
             ["--model", PRETRAINED / "lines-int8.tflite"],
-            "but the input of this model is 32×N×1; use",
+            "but the input of this model is 32×N×1 (ink); use",
         ),
         (["--model", "absent.tflite"], "cannot read the model absent.tflite"),
         ([], "holds other files"),

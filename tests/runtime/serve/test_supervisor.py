@@ -174,7 +174,7 @@ from runtime.serve import wire
 from runtime.serve.bodies import ModelDescription
 
 connection = socket.socket(fileno=int(sys.argv[2]))
-model = ModelDescription("m", "int8", "", "litert", "", "cpu", [], [], "", None, None, {}, 1, 1)
+model = ModelDescription("m", "int8", "", "litert", "", "cpu", [], [], "ink", "", None, None, {}, 1, 1)
 wire.send(connection, {"id": wire.READY, "model": vars(model)})
 os._exit(3)
 """

@@ -1,6 +1,6 @@
 """Draws the wheels of a mechanical meter, as a camera above it sees them, for docs/meter.md.
 
-    python examples/draw_meter.py FOLDER [IMAGES_PER_CLASS]
+    python docs/draw_meter.py FOLDER [IMAGES_PER_CLASS]
 
 Each image is a color crop of one wheel, 20 pixels wide and 32 high, in the folder of its class: 0
 to 9 if one digit fills the window, otherwise "between", while the wheel rolls to the next digit.
