@@ -174,7 +174,10 @@ from runtime.serve import wire
 from runtime.serve.bodies import ModelDescription
 
 connection = socket.socket(fileno=int(sys.argv[2]))
-model = ModelDescription("m", "int8", "", "litert", "", "cpu", [], [], "ink", "", None, None, {}, 1, 1)
+form, dataset = "ink", ""
+model = ModelDescription(
+    "m", "int8", "", "litert", "", "cpu", [], [], form, dataset, None, None, {}, 1, 1
+)
 wire.send(connection, {"id": wire.READY, "model": vars(model)})
 os._exit(3)
 """
