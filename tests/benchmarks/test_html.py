@@ -77,7 +77,23 @@ class Page(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def published():
-    return report.read(RESULTS / "report.json")
+    """The published report; the first repetition of ONNX Runtime takes twice as long."""
+    quiet = report.read(RESULTS / "report.json")
+    cases = dict.fromkeys(result.case for result in quiet.latency.results)
+    noisy = [case for case in cases if case.backend == "onnxruntime"]
+
+    def disturbed(result):
+        first, *others = result.runs
+        slower = tuple(2 * sample for sample in first.samples_ns)
+        return dataclasses.replace(
+            result, runs=(dataclasses.replace(first, samples_ns=slower), *others)
+        )
+
+    results = tuple(
+        disturbed(result) if result.case in noisy else result for result in quiet.latency.results
+    )
+    latency = dataclasses.replace(quiet.latency, results=results)
+    return dataclasses.replace(quiet, latency=latency)
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +222,7 @@ def failed_page(published) -> Page:
     """Return the page of a report with a failed case and a confident flip."""
     results = list(published.parity.results)
     results[0] = dataclasses.replace(results[0], incompatibilities=("other labels",))
-    flips = tuple(dataclasses.replace(f, margin=0.9) for f in results[2].flips)
+    flips = (dataclasses.replace(results[2].flips[0], margin=0.9),)
     results[2] = dataclasses.replace(results[2], flips=flips)
     parity = dataclasses.replace(published.parity, results=tuple(results))
     return Page(page.render(dataclasses.replace(published, parity=parity)))
