@@ -14,6 +14,7 @@ from PIL import Image
 from runtime.backends import Backend
 
 HEIGHT_PX = 32  # of the lines that the network takes
+_MAX_WIDTH_PX = 8192  # 400 digits; the engine takes 130 MB for a line four times as wide
 _STRIDE_PX = 4  # columns of pixels per column of scores
 _WIDTH_STEP_PX = 32  # lines are padded to a multiple of this width, as each new one costs a little
 
@@ -51,10 +52,12 @@ class LineReader:
             stretch: by how much the line is widened before it is read.
 
         Returns:
-            The signs from left to right.
+            The signs from left to right; none if the ink is so wide that it is a rule.
         """
         height, width = ink.shape
         wide = max(round(stretch * width * HEIGHT_PX / height), _STRIDE_PX)
+        if wide > _MAX_WIDTH_PX:
+            return []
         scaled = np.asarray(Image.fromarray(ink).resize((wide, HEIGHT_PX), _RESAMPLING))
         pixels = np.zeros((1, HEIGHT_PX, wide + -wide % _WIDTH_STEP_PX, 1), np.uint8)
         pixels[0, :, :wide, 0] = scaled

@@ -404,6 +404,13 @@ def test_work_of_a_page_of_noise_is_limited() -> None:
     assert 1000 < pieces < 4000
 
 
+def test_ink_of_the_shape_of_a_rule_is_not_read_as_a_line() -> None:
+    """A line of 1 × 1,024 pixels would take the engine 130 MB."""
+    reader = CLASSIFIER._line_reader()
+    assert reader is not None
+    assert reader.read(np.full((1, 1024), 255, np.uint8)) == []
+
+
 def test_large_page_is_not_taken_for_one_line() -> None:
     """The memory of the whole picture as one line would exceed the limit of 260 MB."""
     small = np.full((60, 200), 230, np.uint8)
