@@ -54,7 +54,7 @@ _MIN_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
 
 # Estimated time of reading a page, on one core of a server of the 2020s.
 _MAX_WORK_NS = 1_600_000_000  # with decoding; a page of 2,000 digits takes 1.4 s
-_MAX_FURTHER_NS = 1_200_000_000  # the same with further readings of lines and of the page
+_MAX_FURTHER_NS = 650_000_000  # the same with further readings of lines and of the page
 _PIXEL_NS = 55  # per pixel in which writing is found
 _WHOLE_PIXEL_NS = 40  # per pixel of a picture that is taken for one line
 _COLUMN_NS = 3_000  # per column of a line, scaled to the line reader's height
