@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 BETWEEN = "between"
 CLASSES = (*map(str, range(10)), BETWEEN)
-WIDTH_PX, HEIGHT_PX = 20, 32
+WIDTH_PX = 20  # of the crop of one wheel
+HEIGHT_PX = 32
 _SCALE = 4  # drawn this much larger, then reduced
 _STEP = 0.95  # of the window's height: distance from one digit to the next
 _MAX_OFFSET = 0.14  # of a step; a digit that is further off center is "between" two digits

@@ -15,7 +15,7 @@ def add_form_argument(parser: argparse.ArgumentParser) -> None:
         "--form",
         choices=FORMS,
         metavar="NAME",
-        help="what a model without a spec takes: ink, the ink of one character as in MNIST, or "
+        help="input of a model without a spec: ink, the ink of one character as in MNIST, or "
         "photo, whole images (default: ink)",
     )
 

@@ -21,9 +21,12 @@ _FILE_IDENTIFIER = b"M001"  # of metadata_schema.fbs
 _MIN_PARSER_VERSION = "1.0.0"  # version of the schema that introduced the fields used here
 _PIXEL_SCALE = 255.0  # divides a pixel, 0 to 255; the network's input is 0 to 1
 # Numbers of enumerations and unions in metadata_schema.fbs.
-_DESCRIPTIONS, _AXIS_LABELS = 1, 2  # AssociatedFileType
-_RGB, _GRAYSCALE = 1, 2  # ColorSpaceType
-_FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2  # ContentProperties
+_DESCRIPTIONS = 1  # AssociatedFileType
+_AXIS_LABELS = 2  # AssociatedFileType
+_RGB = 1  # ColorSpaceType
+_GRAYSCALE = 2  # ColorSpaceType
+_FEATURE_PROPERTIES = 1  # ContentProperties
+_IMAGE_PROPERTIES = 2  # ContentProperties
 _NORMALIZATION = 1  # ProcessUnitOptions
 
 

@@ -219,7 +219,7 @@ def _site_texts(path: Path) -> dict[str, str]:
 
 
 def _spec(opened: Artifact, network: Network) -> dict[str, Any]:
-    """Return what the page needs to know of the model."""
+    """Return the description of the model for the page."""
     spec = opened.spec
     assert spec.golden is not None
     return {

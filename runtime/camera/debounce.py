@@ -1,4 +1,4 @@
-"""Debounce what a video shows: report a digit or a number once several frames show it.
+"""Debounce the digits and numbers of a video: report each once several frames agree.
 
 `runtime.camera.run` passes the prediction of each frame to a `Debouncer`, or the number in each
 region to a `ChangeDebouncer`.
@@ -90,10 +90,10 @@ class ChangeDebouncer:
         self._shown: str | None = None
 
     def add(self, state: str | None) -> bool:
-        """Add what the next frame shows; return whether this is a change to report.
+        """Add the state of the next frame; return whether the state has changed.
 
         Args:
-            state: the number, or another text for what is not a number; None for nothing, which
+            state: the number as text, or `?` for any rejected one. None for an empty image: it
                 ends the present state and is not reported.
         """
         self._recent.append(state)

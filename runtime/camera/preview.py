@@ -122,7 +122,7 @@ def draw_numbers(frame: FrameArray, readings: list[NumberReading]) -> Image.Imag
 
     Args:
         frame: uint8 (height, width, 3) RGB.
-        readings: what was read in the regions. A rejected one is drawn as `?` and the reason.
+        readings: one for each region. A rejected number is drawn as `?` with the reason.
 
     Returns:
         An RGB image of the size of the frame.

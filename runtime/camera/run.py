@@ -31,7 +31,7 @@ _REPORT_INTERVALS_S = (10.0, 60.0, 300.0, 1800.0)
 
 
 class FrameWatcher(Protocol):
-    """What is done with each frame: its digit is classified, or its numbers are read."""
+    """Classifies the digit in each frame, or reads the numbers in it."""
 
     def see(self, classifier: Classifier, frame: FrameArray, show: bool) -> None:
         """Classify or read the next frame, or the same frame again with another model.
@@ -46,10 +46,10 @@ class FrameWatcher(Protocol):
         """
 
     def records(self) -> list[dict[str, Any]]:
-        """Return what is to be reported of the latest frame; called once for each."""
+        """Return the records to report for the latest frame; called once for each frame."""
 
     def draw(self, frame: FrameArray) -> Image.Image:
-        """Draw on the latest frame what was seen; return an RGB image of its size."""
+        """Draw the digits or numbers on the latest frame; return an RGB image of its size."""
 
 
 def watch(
@@ -67,7 +67,7 @@ def watch(
 
     Args:
         source: yields the frames.
-        watcher: classifies or reads each frame, and decides what has appeared.
+        watcher: classifies or reads each frame, and returns the digits or numbers to report.
         reader: the classifier, which reloads a replaced model.
         out: the sinks (outputs); each gets one record per digit or number that appears.
         preview: shows the frames; None for no preview.

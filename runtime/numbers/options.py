@@ -23,7 +23,7 @@ from runtime.outputs.home_assistant import (
 from runtime.system.file_lock import locked
 from runtime.system.state_folder import state_folder
 
-_MAX_DIGITS = 15  # largest --digits and --decimals: see `read_regions.MAX_DIGITS`
+MAX_DIGITS = 15  # of a value; more are not exact in the floating-point numbers of many programs
 _REMEDY = "stop that process, or pass another file with --last-values"  # if a file is locked
 
 
@@ -245,16 +245,16 @@ def _default_file(source: str) -> str:
 
 
 def _count(least: int) -> Callable[[str], int]:
-    """Return a converter of whole numbers from `least` to `_MAX_DIGITS`."""
+    """Return a converter of whole numbers from `least` to `MAX_DIGITS`."""
 
     def convert(text: str) -> int:
         try:
             number = int(text)
         except ValueError:
             number = -1
-        if not least <= number <= _MAX_DIGITS:
+        if not least <= number <= MAX_DIGITS:
             raise argparse.ArgumentTypeError(
-                f"{text!r} is not a whole number from {least} to {_MAX_DIGITS}"
+                f"{text!r} is not a whole number from {least} to {MAX_DIGITS}"
             )
         return number
 

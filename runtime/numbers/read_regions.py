@@ -16,14 +16,13 @@ import numpy.typing as npt
 from runtime.classifier import Classifier
 from runtime.errors import EdgeError, ImageError, plural
 from runtime.multi_digit.recognize import UNKNOWN, Digit, Recognition
-from runtime.numbers.options import NumberOptions
+from runtime.numbers.options import MAX_DIGITS, NumberOptions
 from runtime.numbers.plausibility import LastValues, PlausibilityCheck
 from runtime.numbers.regions import WHOLE_IMAGE, Region
 from runtime.preprocess.decode import ImageSource, decode_parts, describe
 from runtime.preprocess.segment import Box
 
 NO_DIGITS = "no digits"  # the reason to reject a region without digits
-MAX_DIGITS = 15  # of a value; more are not exact in the floating-point numbers of many programs
 _MAX_IMAGE_SIDE_PX = 4096  # a larger JPEG is scaled down while it is decoded
 _MAX_REGION_SIDE_PX = 2048  # a larger region is scaled down
 

@@ -67,7 +67,7 @@ struct model {
     int steps;
     const struct step *step;
     const uint32_t *softmax;
-    int neurons; /* of the rejection model; 0: there is none */
+    int neurons; /* of the rejection model; 0 without a rejection model */
     const int8_t *weights;
     const float *scales;
     const float *biases;
