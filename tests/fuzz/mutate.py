@@ -16,6 +16,7 @@ from runtime.model import artifact
 from tests.fuzz.images import png_chunk
 
 _MAX_MUTATIONS = 4  # of one file
+_MAX_BYTES = 16 << 20  # of a mutated file, the largest that the promises are about
 # Numbers at which programs often fail.
 _NUMBERS = (
     0, 1, 2, 7, 8, 15, 16, 31, 32, 63, 64, 127, 128, 255, 256, 1000, 4095, 32767, 32768, 65500,
@@ -53,7 +54,7 @@ def mutate_bytes(rng: random.Random, data: bytes, other: bytes = b"") -> bytes:
             case 7 if other:
                 start = rng.randrange(len(other))
                 changed[at:end] = other[start : start + end - at]
-    return bytes(changed[: 16 << 20])
+    return bytes(changed[:_MAX_BYTES])
 
 
 def mutate_image(rng: random.Random, data: bytes, other: bytes) -> bytes:
@@ -67,7 +68,7 @@ def mutate_image(rng: random.Random, data: bytes, other: bytes) -> bytes:
                 data = by_format(rng, data)
         except (struct.error, IndexError, ValueError):
             data = mutate_bytes(rng, data, other)  # a former mutation has destroyed the structure
-    return data[: 16 << 20]
+    return data[:_MAX_BYTES]
 
 
 def _number(rng: random.Random, bits: int) -> int:
@@ -81,7 +82,8 @@ def _mutate_parts(rng: random.Random, parts: list[bytes], change: Callable[[byte
         case 0:
             del parts[at]
         case 1:
-            parts[at:at] = [parts[at]] * round(10 ** rng.uniform(0, 4.5))
+            most = _MAX_BYTES // max(len(parts[at]), 1)
+            parts[at:at] = [parts[at]] * min(round(10 ** rng.uniform(0, 4.5)), most)
         case 2:
             parts.insert(rng.randrange(len(parts)), parts.pop(at))
         case _:

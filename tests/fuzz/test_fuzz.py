@@ -1,10 +1,13 @@
 """The fuzzer runs a fixed number of tries with a fixed seed, and finds planted faults."""
 
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.fuzz import mutate
 
 ROOT = Path(__file__).parents[2]
 TRIES = 40  # of each target; 30 s on two idle cores
@@ -88,3 +91,10 @@ def test_webp_of_many_huffman_groups_is_rejected_within_the_memory_limit(command
     assert result.stderr == (
         f"error: {path}: damaged image (failed to read next frame); save it again as PNG or JPEG\n"
     )
+
+
+def test_repeated_parts_are_no_larger_than_the_largest_file():
+    for seed in range(40):
+        parts = [bytes(4 << 20)]
+        mutate._mutate_parts(random.Random(seed), parts, bytes)
+        assert sum(map(len, parts)) <= (16 << 20) + (4 << 20)
