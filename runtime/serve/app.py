@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from runtime.engines import ENGINES
 from runtime.serve import bodies, metrics, static
 from runtime.serve.access import AccessMiddleware, AccessPolicy
-from runtime.serve.collection import Collection, check_label
+from runtime.serve.collection import Collection
 from runtime.serve.limits import Limits, UploadBudget
 from runtime.serve.openapi.document import (
     JSON_BYTES_HEADER,
@@ -158,7 +158,6 @@ class _Api:
             raise HttpProblem(
                 400, f"label is {label[:_QUOTED_CHARS]!r}: pass one of the model's labels"
             )
-        check_label(label)
         with self._uploads.lease() as reserve:
             image, is_json = await read_image(request, self._limits, reserve)
             png = (await self._supervisor.ask("to-png", image, is_json=is_json)).body

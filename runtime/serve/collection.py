@@ -64,7 +64,7 @@ class Collection:
             HttpProblem: 422 if a folder cannot have the name of the label; 507 if the folder is
                 full, or the file cannot be written.
         """
-        check_label(label)
+        _check_label(label)
         name = hashlib.sha256(png).hexdigest()[:_NAME_CHARS] + _SUFFIX
         with self._writing:
             others = [path for path in self._folder.glob(f"*/{name}") if path.parent.name != label]
@@ -105,7 +105,7 @@ class Collection:
         return len(sizes), sum(sizes)
 
 
-def check_label(label: str) -> None:
+def _check_label(label: str) -> None:
     """Check that a label can be the name of a folder that `digit-edge train` reads.
 
     Raises:
