@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFont
+from PIL import ImageFont
 
 from benchmarks.harness.test_set import TestSet
 from benchmarks.photos.run import edit_distance
 from benchmarks.schema.lines import SCHEMA_VERSION, ConfidenceBin, LineCounts, LinesReport
 from runtime.classifier import Classifier
 from runtime.errors import DatasetError
-from train.lines.compose import UNKNOWN, Composer, Line
+from train.lines.compose import UNKNOWN, Composer
 
 _FONTS = (
     "STIXGeneral.ttf",
@@ -30,9 +30,6 @@ _FONTS = (
     "cmss10.ttf",
 )
 _FONT_PX = 40
-_ENLARGED = 2  # lines are composed 32 pixels high; pictures of numbers are larger
-_PAPER = 225  # gray level of the paper of a picture
-_INK = 30  # gray level of its ink
 _BINS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)  # limits of the confidence
 
 
@@ -74,7 +71,7 @@ def measure(
     for number, line in enumerate(lines):
         if number % 50 == 0:
             progress(f"line {number:,} of {n:,}")
-        recognition = classifier.read(picture_of(line))
+        recognition = classifier.read(line.picture())
         text = "".join(recognition.lines)
         has_digits = any(map(str.isdigit, line.text))
         exact, silent = judge(line.text if has_digits else "", text)
@@ -111,14 +108,6 @@ def measure(
         / max(len(sure), 1),
         ms_per_line=1e3 * seconds / max(n, 1),
     )
-
-
-def picture_of(line: Line) -> Image.Image:
-    """Return the picture of a line: dark ink on light paper."""
-    gray = _PAPER - (_PAPER - _INK) / 255 * line.pixels.astype(np.float32)
-    picture = Image.fromarray(np.rint(gray).astype(np.uint8))
-    size = picture.width * _ENLARGED, picture.height * _ENLARGED
-    return picture.resize(size, Image.Resampling.BICUBIC)
 
 
 def judge(expected: str, text: str) -> tuple[bool, bool]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.lines.run import judge, picture_of
+from benchmarks.lines.run import judge
 from train.lines.compose import Line
 
 
@@ -37,7 +37,7 @@ def test_reading_is_exact_or_wrong_and_says_so_or_not(
 def test_picture_has_dark_ink_on_light_paper() -> None:
     pixels = np.zeros((32, 40), np.uint8)
     pixels[10:20, 15:25] = 255
-    picture = np.asarray(picture_of(Line(pixels, "1", ())))
+    picture = np.asarray(Line(pixels, "1", ()).picture())
     assert picture.shape == (64, 80)
     assert (picture[0, 0], picture[30, 40]) == (225, 30)
 

@@ -123,6 +123,6 @@ def _end_with_parent() -> None:
 
 
 def _compose(batch_size: int, seed: tuple[int, int]) -> list[LineBatch]:
-    lines = _composer.lines(batch_size * _CHUNK, (*seed, 3))
+    lines = _composer.lines_as_read(batch_size * _CHUNK, (*seed, 3))
     lines.sort(key=lambda line: line.pixels.shape[1])
     return [stack(lines[at : at + batch_size]) for at in range(0, len(lines), batch_size)]

@@ -9,12 +9,13 @@ texture and the noise of the paper.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from runtime.multi_digit.line_crop import crop_whole
 from train.lines import marks
 from train.lines.marks import Ink
 
@@ -35,6 +36,17 @@ _LETTER_SHARE = 0.05
 _SEPARATOR_SHARE = 0.25
 _SUM_SHARE = 0.15  # with operators
 _GRAY_SHARE = 0.55  # on gray paper: noise, texture and shade; the others are ink alone
+_BITONAL_SHARE = 0.12  # scanned in black and white
+_GROUPS_SHARE = 0.25  # several numbers with space between them, or a number in groups
+_UNEVEN_SHARE = 0.12  # digits of different heights
+
+_MAX_WEIGHT = 0.6  # by how much strokes are thickened, from 0 to 1; loops close if it is more
+_CROPPED_SHARE = 0.4  # of the lines to train on, cropped by the runtime as it crops a picture
+
+# A picture of a line.
+_ENLARGED = 2  # lines are composed 32 pixels high; pictures of numbers are larger
+_PAPER = 225  # gray level of the paper
+_INK = 30  # gray level of the ink
 
 # Number of digits: weights of 1, 2, …, 16.
 _LENGTH_WEIGHTS = np.array([8, 13, 16, 16, 13, 10, 7, 5, 4, 5, 2, 2, 2, 2, 1, 1], np.float64)
@@ -48,6 +60,7 @@ _SPACINGS = (
     ("wide", 0.5, 1.6, 0.1),
 )
 
+_MAX_LIGATURE_HEIGHTS = 0.25  # space between two digits that a stroke may join
 _MAX_OVERLAP_HEIGHTS = 0.14  # of two neighbors; digits that overlap more cannot be told apart
 # Smallest space of digits that never touch, in heights.
 _PRINTED_GAP = 0.02
@@ -72,6 +85,26 @@ class Line:
     pixels: npt.NDArray[np.uint8]
     text: str
     kinds: tuple[str, ...]
+
+    def picture(self) -> Image.Image:
+        """Return its picture: dark ink on light paper, 64 pixels high."""
+        gray = _PAPER - (_PAPER - _INK) / 255 * self.pixels.astype(np.float32)
+        picture = Image.fromarray(np.rint(gray).astype(np.uint8))
+        size = picture.width * _ENLARGED, picture.height * _ENLARGED
+        return picture.resize(size, Image.Resampling.BICUBIC)
+
+    def as_read(self, all_rows: bool) -> "Line":
+        """Return the line as `Classifier.read` gives it to the line reader, cropped as a whole.
+
+        Args:
+            all_rows: see `crop_whole`.
+        """
+        crop = crop_whole(np.asarray(self.picture()), all_rows)
+        if crop is None:
+            return self
+        width = min(max(crop.columns, 8), MAX_WIDTH_PX)
+        scaled = Image.fromarray(crop.ink).resize((width, HEIGHT_PX), Image.Resampling.BILINEAR)
+        return replace(self, pixels=np.asarray(scaled))
 
 
 class Composer:
@@ -117,6 +150,14 @@ class Composer:
         random = np.random.default_rng(seed)
         return [self.line(random) for _ in range(n)]
 
+    def lines_as_read(self, n: int, seed: Sequence[int]) -> list[Line]:
+        """Compose `n` lines; crop a part of them as the runtime does."""
+        random = np.random.default_rng((*seed, n))
+        return [
+            line.as_read(random.random() < 0.5) if random.random() < _CROPPED_SHARE else line
+            for line in self.lines(n, seed)
+        ]
+
     def line(self, random: np.random.Generator) -> Line:
         """Compose one line."""
         most = MAX_DIGITS
@@ -142,8 +183,12 @@ class Composer:
         gap = random.uniform(low, high)
         for kind, least in (("printed", _PRINTED_GAP), ("segments", _SEGMENT_GAP)):
             gap = max(gap, least) if kind in kinds else gap
-        ink = _set(glyphs, height, gap, pen, random)
-        ink = _weight(ink, random.uniform(-1, 0.9))
+        spaces = np.zeros(len(glyphs))
+        if len(text) > 2 and random.random() < _GROUPS_SHARE:
+            kinds.append("groups")
+            spaces = _group_spaces(signs, random)
+        ink = _set(glyphs, height, gap + spaces, pen, random)
+        ink = _weight(ink, random.uniform(-1, _MAX_WEIGHT))
         ink = self._surround(ink, height, random, kinds)
         if empty and not kinds:
             kinds.append("blank")
@@ -190,9 +235,10 @@ class Composer:
         continental = random.random() < _CONTINENTAL_SHARE
         if continental and ("1" in signs or "7" in signs):
             kinds.append("continental")
-        stretch = random.uniform(0.78, 1.25)
+        stretch = random.uniform(0.68, 1.25)
         low_zeros = random.uniform(0.55, 0.95) if random.random() < 0.25 else 1.0
         wander = random.uniform(0.0, 0.09)
+        uneven = 0.2 if random.random() < _UNEVEN_SHARE else 0.07
         style = random.random()
         printed = style < _PRINTED_SHARE
         segments = _PRINTED_SHARE <= style < _PRINTED_SHARE + _SEGMENT_SHARE
@@ -202,7 +248,7 @@ class Composer:
         font = self._fonts[random.integers(len(self._fonts))]
         glyphs = []
         for sign in signs:
-            own = height * np.exp(random.normal(0, 0.07 * (wander > 0)))
+            own = height * np.exp(random.normal(0, uneven * (wander > 0)))
             base = random.normal(0, wander) * height
             if sign.isdigit():
                 if printed:
@@ -305,7 +351,7 @@ class Composer:
                 _rule(ink, y, random.uniform(0.6, 2.2), random.uniform(0.25, 1), random)
         if random.random() < 0.12:
             _draw_boxes(ink, (int(top), int(bottom)), random, kinds)
-        if random.random() < 0.04 and len(columns):
+        if random.random() < 0.04 and len(columns) and "boxes" not in kinds:
             kinds.append("circle")
             _draw_circles(ink, height, random)
         if random.random() < 0.2:
@@ -476,15 +522,37 @@ def _read_signs(signs: list[str]) -> str:
     return "".join(read)
 
 
+def _group_spaces(signs: list[str], random: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Return the additional space before each sign, in heights of a digit, of a line of groups.
+
+    Groups have a fixed number of digits, or any.
+    """
+    width = random.uniform(0.4, 1.4)
+    step = int(random.integers(1, 5))
+    if random.random() < 0.5:
+        first = int(random.integers(step)) if step > 1 else 0
+        starts = np.arange(len(signs)) % step == first
+    else:
+        starts = random.random(len(signs)) < 1 / step
+    # A separator stays with the digit before it.
+    follows = np.array([sign in marks.SEPARATORS for sign in signs])
+    spaces: npt.NDArray[np.float64] = width * random.uniform(0.8, 1.2, len(signs))
+    return np.where(starts & ~follows, spaces, 0.0)
+
+
 def _set(
-    glyphs: list[_Glyph], height: float, gap: float, pen: float, random: np.random.Generator
+    glyphs: list[_Glyph],
+    height: float,
+    gaps: npt.NDArray[np.float64],
+    pen: float,
+    random: np.random.Generator,
 ) -> Ink:
     """Set glyphs side by side on a line.
 
     Args:
         glyphs: from left to right.
         height: of a digit, in pixels.
-        gap: mean space between the ink of two glyphs, in heights.
+        gaps: mean space before the ink of each glyph, in heights.
         pen: width of the ligatures, in pixels.
         random: of the jitter.
 
@@ -495,12 +563,12 @@ def _set(
     baseline = height + room * np.clip(random.normal(0.5, 0.25), -0.1, 1.1)
     slope = random.normal(0, 0.03)
     right = np.full(HEIGHT_PX, -np.inf)  # of the ink so far, in each row
-    ligatures = random.random() < 0.35 and gap < 0.25
+    joins = random.random() < 0.35
     placed: list[tuple[int, int, Ink]] = []
     strings: list[tuple[float, float, float, float]] = []
     edge = 0.0
     for number, glyph in enumerate(glyphs):
-        ink = glyph.ink[:HEIGHT_PX]
+        ink, gap = glyph.ink[:HEIGHT_PX], gaps[number]
         high, wide = ink.shape
         bottom = baseline + glyph.base + slope * edge
         top = int(np.clip(round(bottom - high), min(-1, HEIGHT_PX - high), HEIGHT_PX - high + 1))
@@ -523,7 +591,7 @@ def _set(
             x = max(touching, edge - 0.5 * height) + space
             x = max(x, placed[-1][0] + 0.25 * placed[-1][2].shape[1])
         column = max(round(x), 0)
-        if placed and ligatures and random.random() < 0.6 and rows.size:
+        if placed and joins and gap < _MAX_LIGATURE_HEIGHTS and random.random() < 0.6 and rows.size:
             row = rows[random.integers(min(len(rows), max(len(rows) // 3, 1)))]
             past = placed[-1]
             strings.append(
@@ -642,5 +710,10 @@ def _paper(ink: Ink, random: np.random.Generator, kinds: list[str]) -> npt.NDArr
         # Half of the runtime's crops have their paper cut off at a low level.
         if random.random() < 0.5:
             page = np.where(page > random.uniform(0.05, 0.25), page, 0)
+    if random.random() < _BITONAL_SHARE:
+        kinds.append("bitonal")
+        noise = random.uniform(0, 0.15)
+        page = page + np.float32(noise) * random.standard_normal(page.shape, np.float32)
+        page = (page > random.uniform(0.4, 0.6)).astype(np.float32)
     pixels: npt.NDArray[np.uint8] = (np.clip(page, 0, 1) * 255 + 0.5).astype(np.uint8)
     return pixels

@@ -19,6 +19,7 @@ from train.checkpoint import Epoch
 from train.data import load, writers
 from train.lines.batches import BatchSource, LineBatch, stack
 from train.lines.compose import Composer
+from train.lines.drawn import with_drawn
 from train.lines.fit import EPOCHS, LABELS, LineTraining, exact_share, fit
 from train.lines.network import fold_batch_norm
 from train.lines.recipe import LineRecipe
@@ -60,7 +61,7 @@ def run(
     kept, own = train.take((~held).nonzero()[0]), train.take(held.nonzero()[0])
     own_writers = None if by is None else by[held]
     composer = Composer(own.pixels, own.labels, own_writers, letter_fonts())
-    lines = composer.lines(recipe.validation_lines, (seed, 4))
+    lines = composer.lines_as_read(recipe.validation_lines, (seed, 4))
     lines.sort(key=lambda line: line.pixels.shape[1])
     validation = [
         stack(lines[at : at + _VALIDATION_BATCH]) for at in range(0, len(lines), _VALIDATION_BATCH)
@@ -112,13 +113,14 @@ def run(
         with suppress(OSError):
             path.unlink()
     by_kept = None if by is None else by[~held]
+    kept, by_kept = with_drawn(kept, by_kept, seed)
     batches = BatchSource(kept, by_kept, recipe.batch_size, recipe.pool, seed)
     with closing(batches):
         fit(training, batches, validation, path, settings, resume, report, _watch)
     threshold = 0.0
     held_exact = exact_share(training, validation)
     model = fold_batch_norm(training.average)
-    kept_lines = Composer(kept.pixels, kept.labels, by_kept, letter_fonts()).lines(
+    kept_lines = Composer(kept.pixels, kept.labels, by_kept, letter_fonts()).lines_as_read(
         recipe.validation_lines, (seed, 5)
     )
     kept_lines.sort(key=lambda line: line.pixels.shape[1])

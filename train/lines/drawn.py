@@ -1,0 +1,55 @@
+"""Adds drawn digits to MNIST's, as those of further writers.
+
+MNIST's writers are American. `with_drawn` adds forms of other countries: digits drawn as strokes
+(`train.data.drawn`) and those of handwriting fonts (`train.data.fonts`).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from train.data import fonts
+from train.data.drawn import draw_digits
+from train.data.splits import Split
+from train.negatives import DIGITS, glyphs
+
+_STROKE_WRITERS = 200
+_STROKE_WRITER_DIGITS = 60  # each, of any class
+_WRITERS_PER_FONT = 2
+_FONT_CLASS_DIGITS = 7  # of each class, of each writer
+_DIGITS_PER_WRITER = 120  # of MNIST; with fewer writers or digits, fewer are drawn
+
+
+def with_drawn(
+    split: Split, writers: npt.NDArray[np.int64] | None, seed: int
+) -> tuple[Split, npt.NDArray[np.int64] | None]:
+    """Append drawn digits.
+
+    Args:
+        split: MNIST's digits.
+        writers: (N,) a number of each image's writer; None if unknown.
+        seed: of the drawn digits.
+
+    Returns:
+        All digits and their writers. The fonts are omitted if they cannot be fetched.
+    """
+    share = min(len(split) / (_STROKE_WRITERS * _DIGITS_PER_WRITER), 1.0)
+    count = max(round(_STROKE_WRITERS * share), 1)
+    parts = [split, draw_digits(count * _STROKE_WRITER_DIGITS, seed)]
+    first = 0 if writers is None else int(writers.max()) + 1
+    numbers = [first + np.repeat(np.arange(count), _STROKE_WRITER_DIGITS)]
+    first += count
+    random = np.random.default_rng([seed, count])
+    handwriting = fonts.load(fonts.HANDWRITING)
+    for font in handwriting[: round(len(handwriting) * share)]:
+        for digit in DIGITS:
+            drawn = glyphs(digit, _WRITERS_PER_FONT * _FONT_CLASS_DIGITS, random, [font])
+            parts.append(Split(drawn, np.full(len(drawn), int(digit))))
+            numbers.append(first + np.repeat(np.arange(_WRITERS_PER_FONT), _FONT_CLASS_DIGITS))
+        first += _WRITERS_PER_FONT
+    joined = Split(
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate([part.labels for part in parts]).astype(np.int64),
+    )
+    if writers is None:
+        return joined, None
+    return joined, np.concatenate([writers, *numbers]).astype(np.int64)
