@@ -12,6 +12,7 @@ Further readings are omitted if they do not fit.
 import difflib
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -26,6 +27,7 @@ from runtime.multi_digit.recognize import (
     MAX_HELD_PIXELS,
     UNKNOWN,
     Digit,
+    Page,
     Recognition,
     decode_page,
 )
@@ -33,7 +35,6 @@ from runtime.multi_digit.verify import CERTAIN, Predict, Sign, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
 from runtime.preprocess.grayscale import Gray
-from runtime.preprocess.pipeline import scale_box
 
 _MIN_DIGIT_SHARE = 0.2  # of a line's signs; with fewer digits it is text
 _MAX_LETTER_ASPECT = 0.95  # width / height of touching signs that may be one letter
@@ -93,16 +94,21 @@ def read_lines(
     Raises:
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
-    decoded, writing = decode_page(decoder)
+    source, *others = decode_page(decoder)
     decoder.release(MAX_HELD_PIXELS)
-    work = _Work(decoder.work_ns + _PIXEL_NS * decoded.gray.size)
+    work = _Work(decoder.work_ns + _PIXEL_NS * source.decoded.gray.size * (1 + len(others)))
     page_reader = _PageReader(reader, predict, confirm, work)
     try:
-        best = page_reader.read(_crops(writing, work))
+        best = page_reader.read(_crops(source.writing, work))
     except _TooMuchWork:
         raise too_much_ink(decoder.name) from None
+    for other in others:
+        with suppress(_TooMuchWork):
+            found = page_reader.read(_crops(other.writing, work))
+            if found.score > best.score:
+                best, source = found, other
     pages = [best]
-    for turns, view in _other_views(decoded.gray, writing, best, decoder.name, work):
+    for turns, view in _other_views(source.decoded.gray, source.writing, best, decoder.name, work):
         try:
             crops = view if isinstance(view, list) else _crops(view, work)
             found = page_reader.read(crops, turns)
@@ -116,9 +122,7 @@ def read_lines(
         best = _elect(best, pages)
     if not best.lines:
         best = max((_with_doubtful_line(page) for page in pages), key=lambda page: page.score)
-    x = decoded.size[0] / decoded.gray.shape[1]
-    y = decoded.size[1] / decoded.gray.shape[0]
-    return best.recognition(decoded.gray.shape, x, y, keep_unknown)
+    return best.recognition(source, keep_unknown)
 
 
 class _TooMuchWork(Exception):
@@ -215,10 +219,8 @@ class _Page:
         distinct = sum(label in _UPRIGHT_DIGITS for label in labels)
         return self.share >= _GOOD_SHARE and distinct >= _MIN_UPRIGHT_DIGITS
 
-    def recognition(
-        self, shape: tuple[int, ...], x: float, y: float, keep_unknown: bool
-    ) -> Recognition:
-        """Convert to the pixels of the upright original, whose scale is `x` and `y`."""
+    def recognition(self, source: Page, keep_unknown: bool) -> Recognition:
+        """Convert to the pixels of the upright original."""
         lines: list[str] = []
         digits: list[Digit] = []
         confidences: list[float] = []
@@ -232,8 +234,10 @@ class _Page:
                 lines.append(text)
                 confidences.append(line.confidence)
             for sign in line.signs:
-                box = _turn_back(line.crop.page_box(sign.box), self.turns, shape)
-                digits.append(Digit(scale_box(box, x, y), _prediction(sign), number, len(digits)))
+                turned = line.crop.page_box(sign.box)
+                box = _turn_back(turned, self.turns, source.decoded.gray.shape)
+                box = source.original_box(box)
+                digits.append(Digit(box, _prediction(sign), number, len(digits)))
         return Recognition(tuple(lines), tuple(digits), tuple(confidences))
 
 
@@ -493,8 +497,11 @@ def _proposed_digits(signs: list[Sign]) -> int:
 
 
 def _may_be_one_letter(signs: list[Sign]) -> bool:
-    """Return whether two signs are one piece of ink that is as narrow as a B, which is a 13."""
-    if len(signs) != 2:
+    """Return whether two signs are one piece of ink that is as narrow as a B, which is a 13.
+
+    Each such letter, like an H, K, N or R, begins with a stem.
+    """
+    if len(signs) != 2 or signs[0].label != "1":
         return False
     first, second = signs[0].box, signs[1].box
     width = second[2] - first[0]

@@ -18,7 +18,9 @@ from runtime.multi_digit.layout import (
     find_writing,
     too_much_ink,
 )
+from runtime.multi_digit.sheet import isolate_sheet
 from runtime.multi_digit.split_touching import merge_components, split_at_seams
+from runtime.multi_digit.straighten import find_slope, straighten, turn_box_back
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder, Decoded, ImageSource
 from runtime.preprocess.mnist_format import tight_to_mnist_format
@@ -123,13 +125,11 @@ def recognize(
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
     decoder = image if isinstance(image, CachedDecoder) else CachedDecoder(image)
-    decoded, writing = decode_page(decoder)
-    layout = None if writing is None else writing.layout()
+    page = decode_page(decoder)[0]
+    layout = None if page.writing is None else page.writing.layout()
     if layout is None:
         return Recognition((), ())
     decoder.release(MAX_HELD_PIXELS)
-    x = decoded.size[0] / decoded.gray.shape[1]
-    y = decoded.size[1] / decoded.gray.shape[0]
     lines: list[str] = []
     digits: list[Digit] = []
     confidences: list[float] = []
@@ -146,7 +146,7 @@ def recognize(
             for _, prediction in line
         )
         for component, prediction in line:
-            box = scale_box(component.box, x, y)
+            box = page.original_box(component.box)
             digits.append(Digit(box, prediction, len(lines) if text else None, len(digits)))
         if text:
             lines.append(text)
@@ -194,30 +194,77 @@ def without_lines(recognition: Recognition) -> Recognition:
     )
 
 
-def decode_page(decoder: CachedDecoder) -> tuple[Decoded, Writing | None]:
+@dataclass(frozen=True)
+class Page:
+    """A decoded picture and its writing.
+
+    Attributes:
+        decoded: the picture; its surroundings may be replaced by paper.
+        writing: in its pixels; None if there is none.
+        slope: by which the picture was straightened.
+    """
+
+    decoded: Decoded
+    writing: Writing | None
+    slope: float
+
+    def original_box(self, box: Box) -> Box:
+        """Convert a box on the page to the pixels of the upright original."""
+        shape = self.decoded.gray.shape
+        x, y = self.decoded.size[0] / shape[1], self.decoded.size[1] / shape[0]
+        return scale_box(turn_box_back(box, self.slope, shape), x, y)
+
+    @property
+    def pieces(self) -> int:
+        """The number of pieces of ink that may be digits."""
+        return 0 if self.writing is None else len(self.writing.groups)
+
+
+def decode_page(decoder: CachedDecoder) -> list[Page]:
     """Decode a picture and find its writing, at a larger scale if the digits are low.
 
     Returns:
-        The decoded picture, and the writing in its pixels; None if there is none.
+        The picture, and if it shows a sheet on a desk, the sheet alone; the one with most writing
+        is first.
     """
     for color in (False, True):
         decoded = decoder.decode(longest=_DETECTION_SIDE_PX, color=color)
-        writing = find_writing(decoded.gray, decoder.name)
-        if writing is not None or not decoded.colored:
+        pages = _pages(decoded, decoder.name)
+        if pages[0].writing is not None or not decoded.colored:
             break
-    if writing is None:
-        return decoded, None
-    if writing.height < _MIN_DIGIT_HEIGHT_PX and max(decoded.size) > _DETECTION_SIDE_PX:
+    writing = pages[0].writing
+    if (
+        writing is not None
+        and writing.height < _MIN_DIGIT_HEIGHT_PX
+        and max(decoded.size) > _DETECTION_SIDE_PX
+    ):
         wanted = round(max(decoded.gray.shape) * _TARGET_DIGIT_HEIGHT_PX / writing.height)
         aspect = max(decoded.size) / min(decoded.size)
         largest = int(math.sqrt(_MAX_PAGE_PIXELS * aspect))
         longest = min(wanted, max(decoded.size), _MAX_SIDE_PX, largest)
         enlarged = decoder.decode(longest=longest, color=color)
         decoder.release(MAX_HELD_PIXELS)
-        found = find_writing(enlarged.gray, decoder.name)
-        if found is not None:
-            return enlarged, found
-    return decoded, writing
+        found = _pages(enlarged, decoder.name)
+        if found[0].writing is not None:
+            return found
+    return pages
+
+
+def _pages(decoded: Decoded, name: str) -> list[Page]:
+    """Find the writing of a picture, and of the sheet that it shows."""
+    pages = [_straightened(decoded, name, None)]
+    sheet = isolate_sheet(decoded.gray)
+    if sheet is not None:
+        gray, dark = sheet
+        pages.append(_straightened(replace(decoded, gray=gray), name, dark))
+    return sorted(pages, key=lambda page: -page.pieces)
+
+
+def _straightened(decoded: Decoded, name: str, dark: bool | None) -> Page:
+    slope = find_slope(decoded.gray)
+    if slope:
+        decoded = replace(decoded, gray=straighten(decoded.gray, slope))
+    return Page(decoded, find_writing(decoded.gray, name, dark=dark), slope)
 
 
 @dataclass(frozen=True)
