@@ -329,7 +329,11 @@ class Composer:
             Image.Resampling.BILINEAR,
         )
         ink: Ink = np.asarray(page).astype(np.float32) / np.float32(255)
-        columns, rows = np.flatnonzero(ink.max(axis=0) > 0.1), np.flatnonzero(ink.max(axis=1) > 0.1)
+        level = 0.1 * float(ink.max())  # a fine pen is faint if the digit is small
+        present = ink >= max(level, 1e-3)
+        columns, rows = np.flatnonzero(present.any(axis=0)), np.flatnonzero(present.any(axis=1))
+        if not len(rows):  # the digit missed all pixels
+            return ink
         return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
     def _surround(
