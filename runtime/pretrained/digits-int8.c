@@ -47,9 +47,10 @@ extern const char *const digits_labels[DIGITS_CLASSES];
  * pixels: [row][column][channel]; 0 = background, 255 = ink.
  *
  * The scores equal LiteRT's bit by bit. `accepted` equals the result of `Classifier.classify` in
- * Python for the same array of pixels. A blank image is rejected. An image is also rejected if its
- * score in the artifact's rejection model is below the threshold of this model. If the artifact has
- * no rejection model, a confidence below the threshold of the artifact is rejected.
+ * Python for the same array of pixels. A blank image is rejected, unless the model takes
+ * photographs. An image is also rejected if its score in the artifact's rejection model is below
+ * the threshold of this model. If the artifact has no rejection model, a confidence below the
+ * threshold of the artifact is rejected.
  *
  * For image files, the Python runtime has three more rules, which this function does not apply. It
  * rejects implausible shapes and the letter B, and uses test-time augmentation of uncertain
@@ -4036,16 +4037,27 @@ const int digit_edge_pixels = DIGITS_PIXELS;
 const int digit_edge_classes = DIGITS_CLASSES;
 const char digit_edge_compiler[] = __VERSION__;
 
-/* Compute the scores of `count` images for the engine "native". */
-void digit_edge_scores(const uint8_t *pixels, int count, float *scores)
+/* Classify `count` images for the engine "native".
+ *
+ * scores: memory for the scores of each image
+ * labels: memory for the label of each image, or for -1 - label if it is rejected; NULL if labels
+ *     are not needed */
+void digit_edge_classify(const uint8_t *pixels, int count, float *scores, int *labels)
 {
     uint8_t workspace[DIGITS_WORKSPACE_BYTES + READ_AHEAD];
     uint8_t image[DIGITS_PIXELS + READ_AHEAD];
+    digits_result result;
     int n;
 
     for (n = 0; n < count; n++) {
         memcpy(image, pixels + n * DIGITS_PIXELS, DIGITS_PIXELS);
-        softmax(run_network(image, workspace), scores + n * DIGITS_CLASSES);
+        if (labels == NULL) {
+            softmax(run_network(image, workspace), scores + n * DIGITS_CLASSES);
+            continue;
+        }
+        digits_classify(image, workspace, &result);
+        memcpy(scores + n * DIGITS_CLASSES, result.scores, sizeof result.scores);
+        labels[n] = result.accepted ? result.label : -1 - result.label;
     }
 }
 #endif
@@ -5861,4 +5873,4 @@ int digits_preprocess(const uint8_t *gray, int width, int height,
 9
  */
 
-/* digest 79af61540e87d47d482dd230d45d3c5d2b53fa44e6e22fbdf13db1568f8ed172 */
+/* digest bfd6cd169fbafca0c4284ee2616ab5fad05b18144876d60a8dc24c9ee26beb3c */
