@@ -33,7 +33,7 @@ _DISPLAY_SHAPE = (20, 12)  # height and width that displays and ink are compared
 _SEGMENT_WIDTHS = (0.05, 0.1, 0.15, 0.2)  # of the height
 _UPRIGHT_RATIO = 1.7  # height / width of a display's digit, before it is stretched to the shape
 _DISPLAY_SLANTS = (0.0, 0.1, 0.2)  # tangents of the angle; the ink is sheared back by each
-_MIN_DISPLAY_IOU = 0.52  # intersection over union of the ink and the display
+_MIN_DISPLAY_IOU = 0.58  # intersection over union of the ink and the display
 _MIN_DISPLAY_LEAD = 0.01  # over the display of the predicted digit
 
 _IS_INK = bytes(level >= _INK_LEVEL for level in range(256))  # table for bytes.translate: 1 is ink
