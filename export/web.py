@@ -250,6 +250,7 @@ def _page(template: bytes, opened: Artifact, languages: dict[str, dict[str, str]
     command = "digit-edge serve"
     if opened.path.resolve() != _PUBLISHED.resolve():
         command += f" --model {shlex.quote(opened.path.name)}"
+    template = template.replace(b"{{languages}}", json.dumps(sorted(languages)).encode())
     # The Content-Security-Policy of the page allows the only inline script by the SHA-256 of the
     # script.
     _, _, script = template.partition(b"<script>")

@@ -64,7 +64,7 @@ class Classifier:
         opened: Artifact | None = None,
         reopen: Callable[[], Backend] | None = None,
     ) -> None:
-        self.backend = backend
+        self._use(backend)
         self._artifact = opened
         self._network: Network | None = None  # computes the feature maps
         self._reopen = reopen
@@ -128,6 +128,13 @@ class Classifier:
             return open_backend(opened, backend, threads, device)
 
         return cls(reopen(), opened, reopen)
+
+    def _use(self, backend: Backend) -> None:
+        """Use an engine from now on."""
+        self.backend = backend
+        # The engine native also rejects, in the same call: see `NativeBackend.classify`.
+        self._classify: Callable[[Pixels], tuple[Scores, list[int]]] | None
+        self._classify = getattr(backend, "classify", None)
 
     @property
     def spec(self) -> ModelSpec:
@@ -199,7 +206,7 @@ class Classifier:
         """
         pixels = None if return_view else given_pixels(image, self._form)
         if pixels is not None:  # as `classify_preprocessed`, in two thirds of its time
-            return self._predict(pixels, self.backend.scores(pixels[np.newaxis])[0])
+            return self._predict(pixels)
         preprocessed = self.preprocess(image)
         prediction = self.classify_preprocessed(preprocessed)
         return replace(prediction, view=preprocessed) if return_view else prediction
@@ -210,8 +217,7 @@ class Classifier:
         Args:
             preprocessed: the result of the method `preprocess`.
         """
-        scores = self.backend.scores(preprocessed.pixels[np.newaxis])[0]
-        return self._confirm(self._predict(preprocessed.pixels, scores), preprocessed)
+        return self._confirm(self._predict(preprocessed.pixels), preprocessed)
 
     def classify_batch(self, images: Iterable[ImageSource]) -> list[Prediction]:
         """Predict the digit in each of several images.
@@ -318,6 +324,9 @@ class Classifier:
         ]
 
     def _predict_all(self, pixels: Pixels) -> list[Prediction]:
+        if self._classify is not None:
+            scores, classified = self._classify(pixels)
+            return list(map(self._prediction, classified, scores))
         scores = self.backend.scores(pixels)
         best, confidences = scores.argmax(axis=1), scores.max(axis=1)
         accepted = self._scorer.accept_all(pixels, confidences)
@@ -361,7 +370,8 @@ class Classifier:
         """Average the scores of an uncertain prediction over varied copies of the image.
 
         The copies decide whether an uncertain prediction is accepted. An 8 that looks like a B is
-        rejected. Predictions of models without a rejection model are returned unchanged.
+        rejected, and so is a digit that a seven-segment display shows otherwise. Predictions of
+        models without a rejection model are returned unchanged.
 
         Args:
             prediction: the prediction for the image itself.
@@ -384,7 +394,9 @@ class Classifier:
             best = int(mean.argmax())
             accepted = tta_score(variants, scores, self._scorer) >= self._scorer.threshold
             prediction = Prediction(self._labels[best], float(mean[best]), mean, accepted)
-        if accepted and self._looks_like_b(prediction, pixels):
+        if accepted and (
+            self._looks_like_b(prediction, pixels) or self._looks_like_display(prediction, pixels)
+        ):
             return replace(prediction, accepted=False)
         return prediction
 
@@ -396,11 +408,30 @@ class Classifier:
 
         return has_straight_left_edge(pixels)
 
-    def _predict(self, pixels: Pixels, scores: Scores) -> Prediction:
+    def _looks_like_display(self, prediction: Prediction, pixels: Pixels) -> bool:
+        """Return whether the image is a display's 3 predicted as 7, or its 6 predicted as 5."""
+        if prediction.label not in ("5", "7"):
+            return False
+        from runtime.lookalikes import is_display_of_other
+
+        return is_display_of_other(pixels, int(prediction.label))
+
+    def _predict(self, pixels: Pixels) -> Prediction:
+        batch = pixels[np.newaxis]
+        if self._classify is not None:
+            rows, labels = self._classify(batch)
+            return self._prediction(labels[0], rows[0])
+        scores = self.backend.scores(batch)[0]
         best = int(scores.argmax())
         confidence = float(scores[best])
         accepted = self._scorer.accepts(pixels, confidence)
         return Prediction(self._labels[best], confidence, scores, accepted)
+
+    def _prediction(self, label: int, scores: Scores) -> Prediction:
+        """Return the prediction of the engine native: index n of the label, or -1 - n."""
+        accepted = label >= 0
+        best = label if accepted else -1 - label
+        return Prediction(self._labels[best], float(scores[best]), scores, accepted)
 
     def _after_fork(self) -> None:
         """Replace what does not survive a fork."""
@@ -409,7 +440,7 @@ class Classifier:
         self._line_reader_sought, self._opened_line_reader = False, None
         if not isinstance(self.backend, _ForkedBackend):
             _keep_forever(self.backend)
-            self.backend = _ForkedBackend(self, self.backend)
+            self._use(_ForkedBackend(self, self.backend))
 
     def _reopened(self) -> Backend:
         """Return the engine of this process, after a fork."""
@@ -419,7 +450,7 @@ class Classifier:
                     raise BackendUnavailable(
                         "this Classifier was opened before a fork: open one in each process"
                     )
-                self.backend = self._reopen()
+                self._use(self._reopen())
             return self.backend
 
 

@@ -30,6 +30,7 @@ def main() -> int:
     assert native.spec.golden is not None
     pixels = native.spec.golden.pixels[:1]
     prepared = litert.prepare(pixels)
+    data = pixels.tobytes()
     print("| engine, called from Python | minimum, µs | median, µs | of bare LiteRT's median |")
     print("|---|---:|---:|---:|")
     for name in INSTRUCTION_SETS:
@@ -40,7 +41,7 @@ def main() -> int:
             calls,
             lambda: litert.run(prepared),
             lambda: with_litert.classify(pixels[0]),
-            lambda: native.run(1),
+            lambda: native.run(data, 1, None),
             lambda: native.scores(pixels),
             lambda: with_native.classify(pixels[0]),
         )

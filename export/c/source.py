@@ -31,7 +31,9 @@ from export.c.network import (
 )
 from runtime.errors import ArtifactError
 from runtime.model.artifact import Artifact
-from runtime.model.rejection import GRID_SHAPE, RejectionModel
+from runtime.model.rejection import GRID_SHAPE
+from runtime.model.spec import ModelSpec
+from runtime.preprocess.form import INK
 
 _PIECES = Path(__file__).parent / "pieces"  # folder of the C functions
 _WIDTH = 100  # characters; the numbers of an array are wrapped to lines of at most this length
@@ -88,7 +90,7 @@ def write_c(artifact: Artifact) -> CSource:
         network.softmax,
         "integers proportional to e^(-scale * k); k = steps below the largest logit",
     )
-    rejection = _rejection(spec.confidence_threshold, spec.rejection_model, parameters)
+    rejection = _rejection(spec, parameters)
     header = _header(artifact, name, network, workspace)
     code = "\n".join(
         [
@@ -334,13 +336,14 @@ def _network_function(network: Network) -> str:
     )
 
 
-def _rejection(threshold: float, model: RejectionModel | None, parameters: _Parameters) -> str:
+def _rejection(spec: ModelSpec, parameters: _Parameters) -> str:
     """Return the C function is_accepted and its constants."""
-    blank = _piece("blank")
+    blank = _piece("blank" if spec.form == INK else "never_blank")
+    model = spec.rejection_model
     if model is None:
         constant = (
-            f"#define CONFIDENCE_THRESHOLD {threshold!r} /* an image with a lower confidence is "
-            "rejected */\n"
+            f"#define CONFIDENCE_THRESHOLD {spec.confidence_threshold!r} /* an image with a lower "
+            "confidence is rejected */\n"
         )
         return "\n".join([constant, blank, _piece("rejection_by_confidence")])
     neurons = len(model.weights)

@@ -6,6 +6,7 @@ short ways. All other models are converted by the `Interface` in their spec.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,7 +96,7 @@ class Codec:
             self._fill = _Transform(interface, source, spec.fixed_shape).fill
         elif expected == "int8":
             check_quantization(artifact, source.quantization, result.quantization)
-            self._fill = _subtract_128
+            self._fill = partial(np.bitwise_xor, _TOP_BIT)  # without a call of Python in between
 
     def input_shape(self, pixels: Pixels) -> tuple[int, ...]:
         """Return the shape of the model's input for pixels (N, height, width, channels)."""
@@ -262,7 +263,3 @@ def _dequantization_table(result: Tensor) -> Scores | None:
 
 def _divide_by_255(pixels: Pixels, out: Array) -> None:
     np.divide(pixels, _MAX_LEVEL, out=out)
-
-
-def _subtract_128(pixels: Pixels, out: Array) -> None:
-    np.bitwise_xor(pixels, _TOP_BIT, out=out)

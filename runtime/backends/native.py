@@ -85,7 +85,7 @@ class NativeBackend:
                 for name in ("pixels", "classes")
             ]
             compiler = ctypes.c_char.in_dll(library, "digit_edge_compiler")
-            self._choose, self._run = library.digit_edge_choose, library.digit_edge_scores
+            self._choose, self._run = library.digit_edge_choose, library.digit_edge_classify
         except (AttributeError, ValueError) as error:
             raise ArtifactError(
                 f"{artifact.path} lacks the functions of a model ({error}): export it again with "
@@ -98,11 +98,10 @@ class NativeBackend:
             )
         version = ctypes.string_at(ctypes.addressof(compiler)).decode()
         self.version = re.sub(r"^\D*", "", version) or "0"  # "Debian Clang 14.0.6" → "14.0.6"
-        # Fixed arrays, because ctypes would take 1 µs a call for the addresses of new ones.
-        self._pixels = np.zeros((_CHUNK_IMAGES, *shape), np.uint8)
+        # Fixed memory, because ctypes would take 1 µs a call for the address of a new array.
         self._scores = np.zeros((_CHUNK_IMAGES, classes), np.float32)
-        self._pixels_address = ctypes.c_void_p(self._pixels.ctypes.data)
         self._scores_address = ctypes.c_void_p(self._scores.ctypes.data)
+        self._labels = (ctypes.c_int * _CHUNK_IMAGES)()
         self._choose.restype = ctypes.c_char_p
         self.choose_instructions(None)
 
@@ -128,28 +127,50 @@ class NativeBackend:
             ImageError: `pixels` has a different shape or dtype.
         """
         check_pixels(pixels, self.spec.input_shape)
-        count = len(pixels)
-        if count <= _CHUNK_IMAGES:
+        if len(pixels) <= _CHUNK_IMAGES:
             return self._chunk(pixels)
-        starts = range(0, count, _CHUNK_IMAGES)
-        return np.concatenate(
-            [self._chunk(pixels[start : start + _CHUNK_IMAGES]) for start in starts]
-        )
+        return np.concatenate([self._chunk(chunk) for chunk in _chunks(pixels)])
 
-    def run(self, count: int) -> None:
-        """Compute the scores of the first `count` images of the pixels' array, without the lock.
+    def classify(self, pixels: Pixels) -> tuple[Scores, list[int]]:
+        """Classify and reject images in one call of the library for each 64 images.
 
-        `scores` and the benchmark of instruction sets call it.
+        Args:
+            pixels: uint8 (N, 28, 28, 1) with N ≥ 1.
+
+        Returns:
+            The softmax, (N, classes) float32, and for each image the index n of its label, or
+            -1 - n if the image is rejected.
+
+        Raises:
+            ImageError: `pixels` has a different shape or dtype.
         """
-        self._run(self._pixels_address, count, self._scores_address)
+        check_pixels(pixels, self.spec.input_shape)
+        labels: list[int] = []
+        if len(pixels) <= _CHUNK_IMAGES:
+            return self._chunk(pixels, labels), labels
+        return np.concatenate([self._chunk(chunk, labels) for chunk in _chunks(pixels)]), labels
 
-    def _chunk(self, pixels: Pixels) -> Scores:
+    def run(self, pixels: bytes, count: int, labels: "ctypes.Array[ctypes.c_int] | None") -> None:
+        """Fill the array of scores for `count` images, and the array `labels`, without the lock.
+
+        `scores`, `classify` and the benchmark of instruction sets call it.
+        """
+        self._run(pixels, count, self._scores_address, labels)
+
+    def _chunk(self, pixels: Pixels, labels: list[int] | None = None) -> Scores:
+        """Return the scores of at most 64 images; append their labels to `labels`."""
         count = len(pixels)
         with self._lock:
-            self._pixels[:count] = pixels
-            self.run(count)
+            self.run(pixels.tobytes(), count, None if labels is None else self._labels)
+            if labels is not None:
+                labels += self._labels[:count]
             scores: Scores = self._scores[:count].copy()
             return scores
+
+
+def _chunks(pixels: Pixels) -> list[Pixels]:
+    """Split images into arrays of at most 64."""
+    return [pixels[start : start + _CHUNK_IMAGES] for start in range(0, len(pixels), _CHUNK_IMAGES)]
 
 
 def devices(name: str) -> tuple[str, ...]:

@@ -216,7 +216,7 @@ def given_pixels(image: ImageSource, form: Form) -> Pixels | None:
     The axis of a single channel may be missing.
     """
     if isinstance(image, np.ndarray) and image.dtype == _UINT8 and image.shape in form.array_shapes:
-        return image.reshape(form.shape)
+        return image if image.shape == form.shape else image.reshape(form.shape)
     return None
 
 

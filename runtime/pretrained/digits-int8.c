@@ -47,9 +47,10 @@ extern const char *const digits_labels[DIGITS_CLASSES];
  * pixels: [row][column][channel]; 0 = background, 255 = ink.
  *
  * The scores equal LiteRT's bit by bit. `accepted` equals the result of `Classifier.classify` in
- * Python for the same array of pixels. A blank image is rejected. An image is also rejected if its
- * score in the artifact's rejection model is below the threshold of this model. If the artifact has
- * no rejection model, a confidence below the threshold of the artifact is rejected.
+ * Python for the same array of pixels. A blank image is rejected, unless the model takes
+ * photographs. An image is also rejected if its score in the artifact's rejection model is below
+ * the threshold of this model. If the artifact has no rejection model, a confidence below the
+ * threshold of the artifact is rejected.
  *
  * For image files, the Python runtime has three more rules, which this function does not apply. It
  * rejects implausible shapes and the letter B, and uses test-time augmentation of uncertain
@@ -4036,16 +4037,27 @@ const int digit_edge_pixels = DIGITS_PIXELS;
 const int digit_edge_classes = DIGITS_CLASSES;
 const char digit_edge_compiler[] = __VERSION__;
 
-/* Compute the scores of `count` images for the engine "native". */
-void digit_edge_scores(const uint8_t *pixels, int count, float *scores)
+/* Classify `count` images for the engine "native".
+ *
+ * scores: memory for the scores of each image
+ * labels: memory for the label of each image, or for -1 - label if it is rejected; NULL if labels
+ *     are not needed */
+void digit_edge_classify(const uint8_t *pixels, int count, float *scores, int *labels)
 {
     uint8_t workspace[DIGITS_WORKSPACE_BYTES + READ_AHEAD];
     uint8_t image[DIGITS_PIXELS + READ_AHEAD];
+    digits_result result;
     int n;
 
     for (n = 0; n < count; n++) {
         memcpy(image, pixels + n * DIGITS_PIXELS, DIGITS_PIXELS);
-        softmax(run_network(image, workspace), scores + n * DIGITS_CLASSES);
+        if (labels == NULL) {
+            softmax(run_network(image, workspace), scores + n * DIGITS_CLASSES);
+            continue;
+        }
+        digits_classify(image, workspace, &result);
+        memcpy(scores + n * DIGITS_CLASSES, result.scores, sizeof result.scores);
+        labels[n] = result.accepted ? result.label : -1 - result.label;
     }
 }
 #endif
@@ -4316,22 +4328,28 @@ static double weight_at(enum filter filter, double distance)
     return distance < 1.0 ? 1.0 - distance : 0.0;
 }
 
-/* Shrink a line of `length` bytes to `size` bytes. `step` and `out_step` are the distances between
- * neighboring bytes. Weights are integers of 22 bits, as in Pillow's Resample.c. */
-static void shrink_line(enum filter filter, const uint8_t *line, int step, int length, uint8_t *out,
-                        int out_step, int size)
+/* The positions of an image's lines, which are its rows or columns. */
+struct lines {
+    int step;  /* from one value of a line to the next */
+    int pitch; /* from one line to the next */
+};
+
+/* Shrink `count` lines of `length` values to `size` values, as Pillow does: with weights of 22 bits,
+ * which are the same for all lines. */
+static void shrink_lines(enum filter filter, const uint8_t *in, struct lines from, int length,
+                         uint8_t *out, struct lines to, int size, int count)
 {
     const double scale = (double)length / size;
     const double inverse = 1.0 / scale;
     const double support = filter == BOX ? 0.5 * scale : scale;
-    int n, i;
+    int32_t weights[DIGITS_MAX_SIDE];
+    int n, i, line;
 
     for (n = 0; n < size; n++) {
         const double center = (n + 0.5) * scale;
         const int first = within((int)(center - support + 0.5), length);
         const int end = within((int)(center + support + 0.5), length);
         double total = 0.0;
-        int32_t sum = 1 << 21;
 
         for (i = first; i < end; i++) {
             total += weight_at(filter, (i - center + 0.5) * inverse);
@@ -4339,9 +4357,17 @@ static void shrink_line(enum filter filter, const uint8_t *line, int step, int l
         for (i = first; i < end; i++) {
             const double weight = weight_at(filter, (i - center + 0.5) * inverse) / total;
 
-            sum += (int32_t)(weight * (1 << 22) + 0.5) * line[i * step];
+            weights[i - first] = (int32_t)(weight * (1 << 22) + 0.5);
         }
-        out[n * out_step] = (uint8_t)within(sum >> 22, 255);
+        for (line = 0; line < count; line++) {
+            const uint8_t *values = in + line * from.pitch + first * from.step;
+            int32_t sum = 1 << 21;
+
+            for (i = 0; i < end - first; i++) {
+                sum += weights[i] * values[i * from.step];
+            }
+            out[line * to.pitch + n * to.step] = (uint8_t)within(sum >> 22, 255);
+        }
     }
 }
 
@@ -4349,23 +4375,17 @@ static void shrink_line(enum filter filter, const uint8_t *line, int step, int l
 static void shrink(enum filter filter, const uint8_t *in, int width, int height, uint8_t *between,
                    uint8_t *out, int out_width, int out_height)
 {
-    int i;
-
     /* Pillow 13 shrinks columns first if they lose more than twice as many pixels as rows. */
     if (height - out_height > 2 * (width - out_width)) {
-        for (i = 0; i < width; i++) {
-            shrink_line(filter, in + i, width, height, between + i, width, out_height);
-        }
-        for (i = 0; i < out_height; i++) {
-            shrink_line(filter, between + i * width, 1, width, out + i * out_width, 1, out_width);
-        }
-        return;
-    }
-    for (i = 0; i < height; i++) {
-        shrink_line(filter, in + i * width, 1, width, between + i * out_width, 1, out_width);
-    }
-    for (i = 0; i < out_width; i++) {
-        shrink_line(filter, between + i, out_width, height, out + i, out_width, out_height);
+        const struct lines columns = {width, 1}, rows = {1, width}, out_rows = {1, out_width};
+
+        shrink_lines(filter, in, columns, height, between, columns, out_height, width);
+        shrink_lines(filter, between, rows, width, out, out_rows, out_width, out_height);
+    } else {
+        const struct lines rows = {1, width}, out_rows = {1, out_width}, columns = {out_width, 1};
+
+        shrink_lines(filter, in, rows, width, between, out_rows, out_width, height);
+        shrink_lines(filter, between, columns, height, out, columns, out_height, out_width);
     }
 }
 
@@ -5861,4 +5881,4 @@ int digits_preprocess(const uint8_t *gray, int width, int height,
 9
  */
 
-/* digest 79af61540e87d47d482dd230d45d3c5d2b53fa44e6e22fbdf13db1568f8ed172 */
+/* digest 94009c5bacb9c7f929bb8cd76fcd71a7afc88d29bb3ca4a4b726474d78e65f27 */

@@ -36,9 +36,10 @@ extern const char *const digits_labels[DIGITS_CLASSES];
  * pixels: [row][column][channel]; 0 = background, 255 = ink.
  *
  * The scores equal LiteRT's bit by bit. `accepted` equals the result of `Classifier.classify` in
- * Python for the same array of pixels. A blank image is rejected. An image is also rejected if its
- * score in the artifact's rejection model is below the threshold of this model. If the artifact has
- * no rejection model, a confidence below the threshold of the artifact is rejected.
+ * Python for the same array of pixels. A blank image is rejected, unless the model takes
+ * photographs. An image is also rejected if its score in the artifact's rejection model is below
+ * the threshold of this model. If the artifact has no rejection model, a confidence below the
+ * threshold of the artifact is rejected.
  *
  * For image files, the Python runtime has three more rules, which this function does not apply. It
  * rejects implausible shapes and the letter B, and uses test-time augmentation of uncertain

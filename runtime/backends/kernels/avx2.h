@@ -15,8 +15,6 @@
 #define REPEAT(address, at) avx2_repeat((address) + (at))
 #define DOT(sums, values, weights) _mm256_add_epi32(sums, _mm256_madd_epi16(values, weights))
 #define LARGER(a, b) _mm256_max_epi32(a, b)
-#define ADD(a, b) _mm256_add_epi32(a, b)
-#define ZERO _mm256_setzero_si256()
 #define STORE(matrix, block, sums, bytes) avx2_store(matrix, block, sums, bytes)
 
 TARGET static ALWAYS_INLINE VECTOR avx2_repeat(const char *address)
@@ -31,16 +29,14 @@ TARGET static ALWAYS_INLINE VECTOR avx2_repeat(const char *address)
 TARGET static ALWAYS_INLINE void avx2_store(const struct matrix *matrix, int block, VECTOR sums,
                                             uint8_t *bytes)
 {
-    const __m256 limit = _mm256_set1_ps(65535.0f);
     __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums),
                                    _mm256_loadu_ps(matrix->scales + block * LANES));
     VECTOR codes;
     __m128i words;
 
-    product = _mm256_max_ps(_mm256_min_ps(product, limit), _mm256_sub_ps(_mm256_setzero_ps(), limit));
-    codes = _mm256_add_epi32(_mm256_cvtps_epi32(product), _mm256_set1_epi32(matrix->rule->zero));
-    codes = _mm256_max_epi32(codes, _mm256_set1_epi32(matrix->rule->least));
-    codes = _mm256_min_epi32(codes, _mm256_set1_epi32(matrix->rule->most));
+    product = _mm256_max_ps(product, _mm256_set1_ps(matrix->least));
+    product = _mm256_min_ps(product, _mm256_set1_ps(matrix->most));
+    codes = _mm256_add_epi32(_mm256_cvtps_epi32(product), _mm256_set1_epi32(matrix->zero));
     words = _mm_packs_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1));
     _mm_storel_epi64((__m128i *)bytes, _mm_packus_epi16(words, words));
 }
@@ -48,4 +44,4 @@ TARGET static ALWAYS_INLINE void avx2_store(const struct matrix *matrix, int blo
 #include "pixel.h"
 #undef NAME_OF
 
-static const struct instructions avx2 = {"avx2", 8, WORDS_OF_16_BITS, avx2_pixel};
+static const struct instructions avx2 = {"avx2", 8, 2, WORDS_OF_16_BITS, avx2_row};

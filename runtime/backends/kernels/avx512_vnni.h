@@ -14,8 +14,6 @@
 #define REPEAT(address, at) avx512_vnni_repeat((address) + (at))
 #define DOT(sums, values, weights) avx512_vnni_dot(sums, values, weights)
 #define LARGER(a, b) _mm512_max_epi32(a, b)
-#define ADD(a, b) _mm512_add_epi32(a, b)
-#define ZERO _mm512_setzero_si512()
 #define STORE(matrix, block, sums, bytes) avx512_vnni_store(matrix, block, sums, bytes)
 
 TARGET static ALWAYS_INLINE VECTOR avx512_vnni_repeat(const char *address)
@@ -37,19 +35,18 @@ TARGET static ALWAYS_INLINE VECTOR avx512_vnni_dot(VECTOR sums, VECTOR values, V
 TARGET static ALWAYS_INLINE void avx512_vnni_store(const struct matrix *matrix, int block,
                                                    VECTOR sums, uint8_t *bytes)
 {
-    const __m512 limit = _mm512_set1_ps(65535.0f);
     __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums),
                                    _mm512_loadu_ps(matrix->scales + block * LANES));
     VECTOR codes;
 
-    product = _mm512_max_ps(_mm512_min_ps(product, limit), _mm512_sub_ps(_mm512_setzero_ps(), limit));
-    codes = _mm512_add_epi32(_mm512_cvtps_epi32(product), _mm512_set1_epi32(matrix->rule->zero));
-    codes = _mm512_max_epi32(codes, _mm512_set1_epi32(matrix->rule->least));
-    codes = _mm512_min_epi32(codes, _mm512_set1_epi32(matrix->rule->most));
+    product = _mm512_max_ps(product, _mm512_set1_ps(matrix->least));
+    product = _mm512_min_ps(product, _mm512_set1_ps(matrix->most));
+    codes = _mm512_add_epi32(_mm512_cvtps_epi32(product), _mm512_set1_epi32(matrix->zero));
     _mm_storeu_si128((__m128i *)bytes, _mm512_cvtepi32_epi8(codes));
 }
 
 #include "pixel.h"
 #undef NAME_OF
 
-static const struct instructions avx512_vnni = {"avx512-vnni", 16, UNSIGNED_BYTES, avx512_vnni_pixel};
+static const struct instructions avx512_vnni = {"avx512-vnni", 16, 4, UNSIGNED_BYTES,
+                                                avx512_vnni_row};

@@ -15,8 +15,6 @@
 #define REPEAT(address, at) avx2_repeat((address) + (at))
 #define DOT(sums, values, weights) avx_vnni_dot(sums, values, weights)
 #define LARGER(a, b) _mm256_max_epi32(a, b)
-#define ADD(a, b) _mm256_add_epi32(a, b)
-#define ZERO _mm256_setzero_si256()
 #define STORE(matrix, block, sums, bytes) avx2_store(matrix, block, sums, bytes)
 
 /* Assembly, because compilers before GCC 11 do not know the instruction's VEX form. */
@@ -37,4 +35,4 @@ static int supports_avx_vnni(void)
     return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 4);
 }
 
-static const struct instructions avx_vnni = {"avx-vnni", 8, UNSIGNED_BYTES, avx_vnni_pixel};
+static const struct instructions avx_vnni = {"avx-vnni", 8, 2, UNSIGNED_BYTES, avx_vnni_row};

@@ -27,20 +27,29 @@ struct matrix {
     int row_words;    /* words of input below one row of the kernel */
     int blocks;       /* vector registers for all output channels */
     int channels;     /* output channels; the other lanes of the last register are unused */
-    char *weights;    /* [row][word][block][lane][value of the word] */
+    char *weights;    /* [group of blocks][row][word][block][lane][value of the word] */
     int32_t *biases;  /* [block][lane] */
     float *scales;    /* [block][lane] */
+    float least;      /* limits of the scaled sums */
+    float most;
+    int32_t zero;     /* is added to the scaled sums */
     char *values;     /* memory for the converted input; NULL if it is used as it is */
     const struct requantization *rule;
 };
 
-/* Compute the output channels of one pixel: the largest sums over the pooling window, requantized.
- *
- * corner: the input below the first position of the window
- * offsets: the distance of each of `count` positions from the corner, in bytes
- * pitch: the number of bytes from one row of the input to the next */
-typedef void pixel_function(const struct matrix *matrix, const char *corner, const int *offsets,
-                            int count, int pitch, uint8_t *output);
+/* The pixels of a row of the output, and the positions of the kernel for each of them. */
+struct positions {
+    int pixels;
+    int step;                   /* bytes of input from one pixel to the next */
+    int pitch;                  /* bytes from one row of the input to the next */
+    int count;                  /* positions in the pooling window of a pixel */
+    int offsets[MAX_POSITIONS]; /* distance of each position from the first one, in bytes */
+};
+
+/* Compute a row of the output: for each pixel and channel the largest sum over the pooling window,
+ * requantized. `corner` is the input below the first position of the first pixel. */
+typedef void row_function(const struct matrix *matrix, const struct positions *positions,
+                          const char *corner, uint8_t *output);
 
 /* The values that the instructions multiply. */
 enum values {
@@ -53,9 +62,10 @@ enum values {
 /* An instruction set. */
 struct instructions {
     const char *name;
-    int lanes; /* output channels in a vector register */
+    int lanes;  /* output channels in a vector register */
+    int blocks; /* registers of channels that are computed together, at most 4 */
     enum values values;
-    pixel_function *pixel;
+    row_function *row;
 };
 
 #if defined(__x86_64__)
@@ -144,6 +154,20 @@ static int is_signed(const struct instructions *set)
     return set->values == SIGNED_BYTES || set->values == SIGNED_PAIRS;
 }
 
+/* Find the group of blocks that `row_function` computes together with this block. */
+static void find_group(int block, int blocks, int *first, int *size)
+{
+    *first = 0;
+    *size = chosen_instructions->blocks;
+    while (*first + *size > blocks || block >= *first + *size) {
+        if (*first + *size > blocks) {
+            *size = *size > 2 ? 2 : 1;
+        } else {
+            *first += *size;
+        }
+    }
+}
+
 /* Rearrange the weights of a layer: [channel][row][value of the row]. Return NULL if memory is
  * short, there are too many layers, or a weight is -128 and the instructions need at least -127. */
 static const struct matrix *arrange(const void *layer, int channels, int rows, int row_values,
@@ -155,7 +179,9 @@ static const struct matrix *arrange(const void *layer, int channels, int rows, i
     const int row_words = (row_values + word_values - 1) / word_values;
     const int blocks = (channels + set->lanes - 1) / set->lanes;
     const int padded = blocks * set->lanes;
-    struct matrix made = {layer, rows, row_words, blocks, channels, NULL, NULL, NULL, NULL, rule};
+    struct matrix made = {.layer = layer, .rows = rows, .row_words = row_words, .blocks = blocks,
+                          .channels = channels, .least = rule->least - rule->zero,
+                          .most = rule->most - rule->zero, .zero = rule->zero, .rule = rule};
     int channel, row, value;
 
     if (matrix_count == MAX_LAYERS) {
@@ -169,27 +195,28 @@ static const struct matrix *arrange(const void *layer, int channels, int rows, i
         return NULL;
     }
     for (channel = 0; channel < channels; channel++) {
+        const int block = channel / set->lanes, lane = channel % set->lanes;
         int32_t sum = 0;
+        int first, size;
 
+        find_group(block, blocks, &first, &size);
         for (row = 0; row < rows; row++) {
             for (value = 0; value < row_values; value++, weights++) {
                 const long word = row * row_words + value / word_values;
-                const long first = word * padded * word_values; /* the word of the first channel */
+                const long before = (long)first * rows * row_words + word * size + block - first;
+                char *const target = made.weights + before * set->lanes * WORD_BYTES;
                 const int part = value % word_values;
 
                 sum += *weights;
                 if (set->values == WORDS_OF_16_BITS) {
-                    ((int16_t *)made.weights)[first + channel * 2 + part] = *weights;
+                    ((int16_t *)target)[lane * 2 + part] = *weights;
                 } else if (set->values == SIGNED_PAIRS) {
-                    const int block = channel / set->lanes, lane = channel % set->lanes;
-                    const int pair = (block * 2 + part / 2) * set->lanes + lane;
-
                     if (*weights == INT8_MIN) {
                         return NULL;
                     }
-                    made.weights[first + pair * 2 + part % 2] = *weights;
+                    target[(part / 2 * set->lanes + lane) * 2 + part % 2] = *weights;
                 } else {
-                    made.weights[first + channel * 4 + part] = *weights;
+                    target[lane * 4 + part] = *weights;
                 }
             }
         }
@@ -242,35 +269,34 @@ static void convolve_by_vectors(const struct convolution *layer, const uint8_t *
     const struct window pool = layer->pool, stride = layer->stride;
     const int channels = layer->input.channels;
     const int input_values = layer->input.height * layer->input.width * channels;
-    const int count = pool.height * pool.width;
     const struct matrix *matrix = find_matrix(layer);
-    int offsets[MAX_POSITIONS];
-    const char *values;
-    int bytes, pitch, y, x, n;
+    struct positions positions;
+    const char *corner;
+    int bytes, y, n;
 
     if (matrix == NULL && chosen_instructions != NULL) {
         matrix = arrange(layer, layer->output.channels, layer->kernel.height,
                          layer->kernel.width * channels, input_values, layer->weights,
                          layer->biases, &layer->requantization);
     }
-    if (matrix == NULL || count > MAX_POSITIONS) {
+    if (matrix == NULL || pool.height * pool.width > MAX_POSITIONS) {
         convolve(layer, input, output);
         return;
     }
-    values = prepare(matrix, input, input_values);
     bytes = channels * value_bytes(chosen_instructions); /* of one pixel of the input */
-    pitch = layer->input.width * bytes;
-    for (n = 0; n < count; n++) {
-        offsets[n] = n / pool.width * stride.height * pitch + n % pool.width * stride.width * bytes;
+    positions.pixels = layer->output.width;
+    positions.step = pool.width * stride.width * bytes;
+    positions.pitch = layer->input.width * bytes;
+    positions.count = pool.height * pool.width;
+    for (n = 0; n < positions.count; n++) {
+        positions.offsets[n] = n / pool.width * stride.height * positions.pitch
+                               + n % pool.width * stride.width * bytes;
     }
+    corner = prepare(matrix, input, input_values);
     for (y = 0; y < layer->output.height; y++) {
-        const char *corner = values + y * pool.height * stride.height * pitch;
-
-        for (x = 0; x < layer->output.width; x++) {
-            chosen_instructions->pixel(matrix, corner, offsets, count, pitch, output);
-            corner += pool.width * stride.width * bytes;
-            output += matrix->channels;
-        }
+        chosen_instructions->row(matrix, &positions, corner, output);
+        corner += pool.height * stride.height * positions.pitch;
+        output += layer->output.width * matrix->channels;
     }
 }
 #define convolve convolve_by_vectors
@@ -279,8 +305,8 @@ static void convolve_by_vectors(const struct convolution *layer, const uint8_t *
 #ifdef USES_APPLY_DENSE
 static void apply_dense_by_vectors(const struct dense *layer, const uint8_t *input, uint8_t *output)
 {
+    static const struct positions one = {.pixels = 1, .count = 1};
     const struct matrix *matrix = find_matrix(layer);
-    const int offset = 0;
 
     if (matrix == NULL && chosen_instructions != NULL) {
         matrix = arrange(layer, layer->outputs, 1, layer->inputs, layer->inputs, layer->weights,
@@ -290,7 +316,7 @@ static void apply_dense_by_vectors(const struct dense *layer, const uint8_t *inp
         apply_dense(layer, input, output);
         return;
     }
-    chosen_instructions->pixel(matrix, prepare(matrix, input, layer->inputs), &offset, 1, 0, output);
+    chosen_instructions->row(matrix, &one, prepare(matrix, input, layer->inputs), output);
 }
 #define apply_dense apply_dense_by_vectors
 #endif

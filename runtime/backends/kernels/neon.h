@@ -17,8 +17,6 @@
 #define DOT(sums, values, weights) neon_dot(sums, values, weights)
 #define DOT_FOUR_BLOCKS(sums, values, weights) neon_dot_four_blocks(sums, values, weights)
 #define LARGER(a, b) vmaxq_s32(a, b)
-#define ADD(a, b) vaddq_s32(a, b)
-#define ZERO vdupq_n_s32(0)
 #define STORE(matrix, block, sums, bytes) neon_store(matrix, block, sums, bytes)
 
 /* Read two pairs of values, each into all 16-bit lanes, and add 4 to the address. Assembly, because
@@ -62,15 +60,13 @@ static ALWAYS_INLINE void neon_dot_four_blocks(VECTOR *sums, VALUES values, cons
 static ALWAYS_INLINE void neon_store(const struct matrix *matrix, int block, VECTOR sums,
                                      uint8_t *bytes)
 {
-    const float32x4_t limit = vdupq_n_f32(65535.0f);
     float32x4_t product = vmulq_f32(vcvtq_f32_s32(sums), vld1q_f32(matrix->scales + block * LANES));
     VECTOR codes;
     uint8x8_t narrow;
 
-    product = vmaxq_f32(vminq_f32(product, limit), vnegq_f32(limit));
-    codes = vaddq_s32(vcvtnq_s32_f32(product), vdupq_n_s32(matrix->rule->zero));
-    codes = vmaxq_s32(codes, vdupq_n_s32(matrix->rule->least));
-    codes = vminq_s32(codes, vdupq_n_s32(matrix->rule->most));
+    product = vmaxq_f32(product, vdupq_n_f32(matrix->least));
+    product = vminq_f32(product, vdupq_n_f32(matrix->most));
+    codes = vaddq_s32(vcvtnq_s32_f32(product), vdupq_n_s32(matrix->zero));
     narrow = vreinterpret_u8_u16(vmovn_u32(vreinterpretq_u32_s32(codes)));
     vst1_lane_u32((uint32_t *)bytes, vreinterpret_u32_u8(vuzp1_u8(narrow, narrow)), 0);
 }
@@ -78,4 +74,4 @@ static ALWAYS_INLINE void neon_store(const struct matrix *matrix, int block, VEC
 #include "pixel.h"
 #undef NAME_OF
 
-static const struct instructions neon = {"neon", 4, SIGNED_PAIRS, neon_pixel};
+static const struct instructions neon = {"neon", 4, 4, SIGNED_PAIRS, neon_row};

@@ -1,4 +1,4 @@
-/* A template of a `pixel_function`. A file of an instruction set defines these macros and includes
+/* A template of a `row_function`. A file of an instruction set defines these macros and includes
  * this file; all but NAME_OF are undefined at its end.
  *
  * NAME_OF(x): x with the name of the instruction set as prefix
@@ -9,28 +9,27 @@
  * VALUES, WEIGHTS: types of the input and of the weights that one DOT multiplies
  * LOAD(address): read a register of int32
  * LOAD_WEIGHTS(address): read the weights of one word for LANES channels
- * REPEAT(address, at): read 32 bits of the input at address + at into each lane. The macro may
- *     instead add 4 to `address`, which starts at the row of the kernel.
+ * REPEAT(address, at): read 32 bits of the input at address + at into each lane, or into the first
+ *     lane if DOT repeats it. The macro may instead add 4 to `address`, which starts at the row of
+ *     the kernel.
  * DOT(sums, values, weights): add the products of the values and weights of each lane to the sums
  * DOT_FOUR_BLOCKS(sums, values, weights): optional; DOT for an array of four sums and weights
  * LOAD_FOUR(address), DOT_FOUR(sums, four, word, weights): optional; read four words of the input,
  *     and multiply one of them, which `word` selects
  * LARGER(a, b): maximum of each lane
- * ADD(a, b): sum of each lane
- * ZERO: a register of zeros
  * STORE(matrix, block, sums, bytes): requantize the sums of a block, write LANES bytes */
 
 /* Compute `positions` x `blocks` registers of sums and write the largest of each block. If `more`,
- * the registers in `largest` count too. The three numbers are constants, so that the compiler
- * unrolls the loops and keeps the sums in registers. */
-TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix, const char *corner,
-                                                  const int *offsets, int pitch, int first,
+ * the registers in `largest` count too. `weights` and `biases` are those of the blocks. The three
+ * numbers are constants, so that the compiler unrolls the loops and keeps the sums in registers. */
+TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix, const char *weights,
+                                                  const int32_t *biases, const char *corner,
+                                                  const int *offsets, int pitch,
                                                   const int positions, const int blocks,
                                                   const int more, VECTOR *largest)
 {
     const int register_bytes = LANES * WORD_BYTES;
-    const int step = matrix->blocks * register_bytes;
-    const char *weights = matrix->weights + first * register_bytes;
+    const long row_bytes = (long)matrix->row_words * WORD_BYTES;
     VECTOR sums[4][4];
     WEIGHTS block_weights[4];
     int row, p, b;
@@ -39,11 +38,10 @@ TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix, c
     for (p = 0; p < positions; p++) {
 #pragma GCC unroll 4
         for (b = 0; b < blocks; b++) {
-            sums[p][b] = ZERO;
+            sums[p][b] = LOAD(biases + b * LANES);
         }
     }
     for (row = 0; row < matrix->rows; row++) {
-        const long row_bytes = (long)matrix->row_words * WORD_BYTES;
         const char *addresses[4];
         long at = 0;
 
@@ -71,7 +69,7 @@ TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix, c
                         sums[p][b] = DOT_FOUR(sums[p][b], fours[p], part, one);
                     }
                 }
-                weights += step;
+                weights += blocks * register_bytes;
             }
         }
 #endif
@@ -95,7 +93,7 @@ TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix, c
                     sums[p][b] = DOT(sums[p][b], values, block_weights[b]);
                 }
             }
-            weights += step;
+            weights += blocks * register_bytes;
         }
         corner += pitch;
     }
@@ -109,51 +107,64 @@ TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix, c
     }
 }
 
-/* Compute the output of `blocks` registers of channels, a constant, from the register `first` on. */
-TARGET static ALWAYS_INLINE void NAME_OF(channels)(const struct matrix *matrix, const char *corner,
-                                                   const int *offsets, int count, int pitch,
-                                                   int first, const int blocks, uint8_t *output)
+/* Compute `blocks` registers of channels, a constant, from the register `first` on: for each pixel
+ * of a row of the output. */
+TARGET static ALWAYS_INLINE void NAME_OF(channels)(const struct matrix *matrix,
+                                                   const struct positions *positions,
+                                                   const char *corner, int first, const int blocks,
+                                                   uint8_t *output)
 {
-    const int left = matrix->channels - first * LANES;
+    const struct matrix copy = *matrix; /* the compiler knows that `output` does not change it */
+    const int left = copy.channels - first * LANES;
+    const char *weights =
+        copy.weights + (long)first * copy.rows * copy.row_words * LANES * WORD_BYTES;
+    const int32_t *biases = copy.biases + first * LANES;
+    const int *offsets = positions->offsets;
+    const int count = positions->count, pitch = positions->pitch;
     uint8_t bytes[4 * MAX_LANES];
-    uint8_t *target = left >= blocks * LANES ? output + first * LANES : bytes;
     VECTOR largest[4];
-    int n, b;
+    int x, n, b;
 
-    if (count >= 4) {
-        NAME_OF(largest)(matrix, corner, offsets, pitch, first, 4, blocks, 0, largest);
-        n = 4;
-    } else {
-        NAME_OF(largest)(matrix, corner, offsets, pitch, first, 1, blocks, 0, largest);
-        n = 1;
-    }
-    for (; n < count; n++) {
-        NAME_OF(largest)(matrix, corner, offsets + n, pitch, first, 1, blocks, 1, largest);
-    }
+    output += first * LANES;
+    for (x = 0; x < positions->pixels; x++) {
+        uint8_t *target = left >= blocks * LANES ? output : bytes;
+
+        if (count >= 4) {
+            NAME_OF(largest)(&copy, weights, biases, corner, offsets, pitch, 4, blocks, 0, largest);
+            n = 4;
+        } else {
+            NAME_OF(largest)(&copy, weights, biases, corner, offsets, pitch, 1, blocks, 0, largest);
+            n = 1;
+        }
+        for (; n < count; n++) {
+            NAME_OF(largest)(&copy, weights, biases, corner, offsets + n, pitch, 1, blocks, 1,
+                             largest);
+        }
 #pragma GCC unroll 4
-    for (b = 0; b < blocks; b++) {
-        const VECTOR sums = ADD(largest[b], LOAD(matrix->biases + (first + b) * LANES));
-
-        STORE(matrix, first + b, sums, target + b * LANES);
-    }
-    if (target == bytes) {
-        memcpy(output + first * LANES, bytes, left);
+        for (b = 0; b < blocks; b++) {
+            STORE(&copy, first + b, largest[b], target + b * LANES);
+        }
+        if (target == bytes) {
+            memcpy(output, bytes, left);
+        }
+        corner += positions->step;
+        output += copy.channels;
     }
 }
 
-TARGET static void NAME_OF(pixel)(const struct matrix *matrix, const char *corner,
-                                  const int *offsets, int count, int pitch, uint8_t *output)
+TARGET static void NAME_OF(row)(const struct matrix *matrix, const struct positions *positions,
+                                const char *corner, uint8_t *output)
 {
     int first = 0;
 
     for (; first + BLOCKS <= matrix->blocks; first += BLOCKS) {
-        NAME_OF(channels)(matrix, corner, offsets, count, pitch, first, BLOCKS, output);
+        NAME_OF(channels)(matrix, positions, corner, first, BLOCKS, output);
     }
     for (; first + 2 <= matrix->blocks; first += 2) {
-        NAME_OF(channels)(matrix, corner, offsets, count, pitch, first, 2, output);
+        NAME_OF(channels)(matrix, positions, corner, first, 2, output);
     }
     for (; first < matrix->blocks; first++) {
-        NAME_OF(channels)(matrix, corner, offsets, count, pitch, first, 1, output);
+        NAME_OF(channels)(matrix, positions, corner, first, 1, output);
     }
 }
 
@@ -171,6 +182,4 @@ TARGET static void NAME_OF(pixel)(const struct matrix *matrix, const char *corne
 #undef LOAD_FOUR
 #undef DOT_FOUR
 #undef LARGER
-#undef ADD
-#undef ZERO
 #undef STORE

@@ -15,24 +15,20 @@
 #define REPEAT(address, at) wasm_v128_load32_splat((address) + (at))
 #define DOT(sums, values, weights) wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(values, weights))
 #define LARGER(a, b) wasm_i32x4_max(a, b)
-#define ADD(a, b) wasm_i32x4_add(a, b)
-#define ZERO wasm_i32x4_splat(0)
 #define STORE(matrix, block, sums, bytes) simd128_store(matrix, block, sums, bytes)
 
 /* Requantize as `multiply_by_scale` does: three roundings to the nearest even number. */
 static ALWAYS_INLINE void simd128_store(const struct matrix *matrix, int block, VECTOR sums,
                                         uint8_t *bytes)
 {
-    const VECTOR limit = wasm_f32x4_splat(65535.0f);
     VECTOR product = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sums),
                                     LOAD(matrix->scales + block * LANES));
     VECTOR codes;
 
-    product = wasm_f32x4_max(wasm_f32x4_min(product, limit), wasm_f32x4_neg(limit));
+    product = wasm_f32x4_max(product, wasm_f32x4_splat(matrix->least));
+    product = wasm_f32x4_min(product, wasm_f32x4_splat(matrix->most));
     codes = wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(product)),
-                           wasm_i32x4_splat(matrix->rule->zero));
-    codes = wasm_i32x4_max(codes, wasm_i32x4_splat(matrix->rule->least));
-    codes = wasm_i32x4_min(codes, wasm_i32x4_splat(matrix->rule->most));
+                           wasm_i32x4_splat(matrix->zero));
     codes = wasm_u8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(codes, codes), codes);
     wasm_v128_store32_lane(bytes, codes, 0);
 }
@@ -40,4 +36,4 @@ static ALWAYS_INLINE void simd128_store(const struct matrix *matrix, int block, 
 #include "pixel.h"
 #undef NAME_OF
 
-static const struct instructions simd128 = {"simd128", 4, WORDS_OF_16_BITS, simd128_pixel};
+static const struct instructions simd128 = {"simd128", 4, 4, WORDS_OF_16_BITS, simd128_row};

@@ -16,8 +16,6 @@
 #define REPEAT(address, at) smlad_load((address) + (at))
 #define DOT(sums, values, weights) smlad_dot(sums, values, weights)
 #define LARGER(a, b) ((a) > (b) ? (a) : (b))
-#define ADD(a, b) ((a) + (b))
-#define ZERO 0
 #define STORE(matrix, block, sums, bytes) (*(bytes) = requantize((matrix)->rule, block, sums))
 
 TARGET static ALWAYS_INLINE int32_t smlad_load(const char *address)
@@ -45,4 +43,4 @@ static int supports_smlad(void)
     return platform != NULL && platform[0] == 'v' && platform[1] >= '6' && platform[1] <= '9';
 }
 
-static const struct instructions smlad = {"smlad", 1, WORDS_OF_16_BITS, smlad_pixel};
+static const struct instructions smlad = {"smlad", 1, 1, WORDS_OF_16_BITS, smlad_row};

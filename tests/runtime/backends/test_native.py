@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 import runtime
+from export.c.source import write_c
 from runtime import Classifier
 from runtime.backends import native, open_backend
 from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model import artifact
+from runtime.preprocess.form import PHOTO
 
 PUBLISHED = Path(runtime.__file__).parent / "pretrained/digits-int8.c"
 KERNELS = Path(native.__file__).parent / "kernels"
@@ -31,7 +33,7 @@ PROGRAM = r"""
 #include <stdint.h>
 #include <stdio.h>
 const char *digit_edge_choose(const char *limit);
-void digit_edge_scores(const uint8_t *pixels, int count, float *scores);
+void digit_edge_classify(const uint8_t *pixels, int count, float *scores, int *labels);
 int main(int count, char **arguments)
 {
     static uint8_t pixels[784];
@@ -41,7 +43,7 @@ int main(int count, char **arguments)
         return 1;
     }
     while (fread(pixels, 1, sizeof pixels, images) == sizeof pixels) {
-        digit_edge_scores(pixels, 1, scores);
+        digit_edge_classify(pixels, 1, scores, NULL);
         fwrite(scores, 1, sizeof scores, results);
     }
     return fclose(results);
@@ -153,11 +155,39 @@ def test_vector_code_reads_and_writes_only_its_own_memory(images, tmp_path) -> N
 
 
 def test_label_confidence_and_rejection_equal_litert_s(images) -> None:
-    ours = Classifier.load(PUBLISHED).classify_batch(list(images))
-    theirs = Classifier.load(PUBLISHED.with_suffix(".tflite")).classify_batch(list(images))
-    assert [(p.label, p.confidence, p.accepted) for p in ours] == [
-        (p.label, p.confidence, p.accepted) for p in theirs
-    ]
+    """One image and batches of more than one call of the library, bit by bit."""
+    ours = Classifier.load(PUBLISHED)
+    theirs = Classifier.load(PUBLISHED.with_suffix(".tflite"))
+    expected = [theirs.classify(image) for image in images]
+    assert 0.1 < np.mean([p.accepted for p in expected]) < 0.9
+    for found in ([ours.classify(image) for image in images], ours.classify_batch(list(images))):
+        assert [(p.label, p.confidence, p.accepted) for p in found] == [
+            (p.label, p.confidence, p.accepted) for p in expected
+        ]
+        np.testing.assert_array_equal([p.scores for p in found], [p.scores for p in expected])
+
+
+def test_one_call_of_the_library_rejects(images, monkeypatch) -> None:
+    """Python's rejection score is not computed for an array of pixels."""
+    classifier = Classifier.load(PUBLISHED)
+    monkeypatch.delattr(classifier, "_scorer")
+    first = classifier.classify(images[0])
+    kept = first.scores.copy()
+    assert len(classifier.classify_batch(list(images))) == len(images)
+    np.testing.assert_array_equal(first.scores, kept)
+
+
+def test_blank_photograph_is_not_rejected(tmp_path) -> None:
+    """It may be a class, such as the clear sky."""
+    opened = artifact.read(PUBLISHED.with_suffix(".tflite"))
+    spec = dataclasses.replace(
+        opened.spec, form=PHOTO, rejection_model=None, confidence_threshold=0
+    )
+    source = write_c(dataclasses.replace(opened, spec=spec))
+    artifact.write(tmp_path / "sky.c", source.code.encode(), spec)
+    sky = np.full((28, 28, 1), 255, np.uint8)
+    assert Classifier.load(tmp_path / "sky.c").classify(sky).accepted
+    assert not Classifier.load(PUBLISHED).classify(sky).accepted
 
 
 def test_library_is_compiled_once(monkeypatch) -> None:
