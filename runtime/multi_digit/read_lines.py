@@ -417,11 +417,17 @@ def _compare(best: _Page, other: _Page) -> _Page:
 
     If that has more signs, it is taken: a doubtful place is better than a missing digit.
     """
-    texts = [_proposed_text(best), _proposed_text(other)]
-    if len(texts[1]) > len(texts[0]):
-        best, texts = other, texts[::-1]
-    common = _common_places(texts[0], texts[1])
-    places = iter(range(len(texts[0])))
+    if len(_proposed_text(other)) > len(_proposed_text(best)):
+        best, other = other, best
+    text = _proposed_text(best)
+    common = _common_places(text, _proposed_text(other))
+    # Where the other view has ink that it cannot read, it does not contradict.
+    whole = "".join(sign.label for sign in other.lines[0].signs)
+    matcher = difflib.SequenceMatcher(None, text, whole, autojunk=False)
+    for _, start, end, first, last in matcher.get_opcodes():
+        if end - start == last - first:
+            common |= {start + n for n in range(end - start) if whole[first + n] == UNKNOWN}
+    places = iter(range(len(text)))
     signs = [
         replace(sign, accepted=False)
         if sign.proposed and next(places) not in common and sign.proposed < _SURE

@@ -1,0 +1,45 @@
+"""`read` finds a sheet on a desk, and straightens slanting rules."""
+
+import numpy as np
+from PIL import Image
+
+from runtime.multi_digit.sheet import isolate_sheet
+from runtime.multi_digit.straighten import find_slope, straighten, turn_box_back
+from tests.runtime.multi_digit.test_read_lines import number, read
+
+
+def _on_desk(sheet: np.ndarray, desk: int, angle: float = 0.0) -> np.ndarray:
+    page = Image.new("L", (sheet.shape[1] + 240, sheet.shape[0] + 240), desk)
+    page.paste(Image.fromarray(sheet), (120, 120))
+    return np.asarray(page.rotate(angle, Image.Resampling.BICUBIC, fillcolor=desk))
+
+
+def test_number_on_white_paper_on_a_dark_desk_is_read() -> None:
+    sheet = number("2683", margin=60)
+    assert read(_on_desk(sheet, 35)) == ("2683",)
+    assert read(_on_desk(sheet, 35, angle=8)) == ("2683",)
+
+
+def test_picture_without_a_desk_has_no_sheet() -> None:
+    assert isolate_sheet(number("2683", margin=60)) is None
+    gradient = np.tile(np.linspace(40, 230, 400).astype(np.uint8), (300, 1))
+    assert isolate_sheet(gradient) is None
+
+
+def test_slope_of_rules_is_found_and_boxes_are_turned_back() -> None:
+    page = np.full((400, 600), 220, np.uint8)
+    for slope in (-0.1, 0.06):
+        ruled = page.copy()
+        columns = np.arange(600)
+        for row in (80, 160, 240, 320):
+            rows = np.rint(row + slope * (columns - 300)).astype(int)
+            ruled[rows, columns] = ruled[rows + 1, columns] = 120
+        found = find_slope(ruled)
+        assert abs(found - slope) < 0.01
+        assert np.ptp(np.nonzero(straighten(ruled, slope)[:, ::50] < 200)[0]) <= 242
+        left, top, right, bottom = turn_box_back((290, 190, 310, 210), slope, page.shape)
+        assert left <= 291
+        assert top <= 191
+        assert right >= 309
+        assert bottom >= 209
+    assert find_slope(page) == 0.0
