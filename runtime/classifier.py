@@ -370,7 +370,8 @@ class Classifier:
         """Average the scores of an uncertain prediction over varied copies of the image.
 
         The copies decide whether an uncertain prediction is accepted. An 8 that looks like a B is
-        rejected. Predictions of models without a rejection model are returned unchanged.
+        rejected, and so is a digit that a seven-segment display shows otherwise. Predictions of
+        models without a rejection model are returned unchanged.
 
         Args:
             prediction: the prediction for the image itself.
@@ -393,7 +394,9 @@ class Classifier:
             best = int(mean.argmax())
             accepted = tta_score(variants, scores, self._scorer) >= self._scorer.threshold
             prediction = Prediction(self._labels[best], float(mean[best]), mean, accepted)
-        if accepted and self._looks_like_b(prediction, pixels):
+        if accepted and (
+            self._looks_like_b(prediction, pixels) or self._looks_like_display(prediction, pixels)
+        ):
             return replace(prediction, accepted=False)
         return prediction
 
@@ -404,6 +407,14 @@ class Classifier:
         from runtime.lookalikes import has_straight_left_edge
 
         return has_straight_left_edge(pixels)
+
+    def _looks_like_display(self, prediction: Prediction, pixels: Pixels) -> bool:
+        """Return whether the image is a display's 3 predicted as 7, or its 6 predicted as 5."""
+        if prediction.label not in ("5", "7"):
+            return False
+        from runtime.lookalikes import is_display_of_other
+
+        return is_display_of_other(pixels, int(prediction.label))
 
     def _predict(self, pixels: Pixels) -> Prediction:
         batch = pixels[np.newaxis]

@@ -63,6 +63,11 @@ _MAX_STROKE_SHARE = 0.42
 
 WINDOW_RIM_PARTS = 50  # a 50th of a window's longer side is its soft edge, which is cut off
 MIN_WINDOW_PX = 16  # shorter side of the inside of a window
+# A thick angular 0 or 8 is like a window, and its holes like ink. Share of the ellipse with the
+# same covariance, whose area is 4 pi sqrt(det): a hole has more, and so has a 1 without a flag.
+# A rectangle has 0.95, a triangle 0.83.
+_MIN_HOLE_SHARE = 0.85
+_MAX_ONE_SHARE = 0.1  # of a window's area; a larger compact shape is the hole of a thick 0
 
 # Clutter is ink around the digit. With too much clutter, the digit is part of a drawing or a text
 # and implausible.
@@ -134,7 +139,7 @@ def segment_digit(gray: Gray, *, is_part: bool = False) -> Segment | None:
     if chosen is None:
         return None
     if is_window(chosen[0]):
-        inside = _segment_window(gray, chosen[1], foreground.dark)
+        inside = _segment_window(gray, chosen[0], chosen[1], foreground.dark)
         if inside is not None:
             return inside
     if max(gray.shape) <= _MAX_SOFT_SIDE_PX and not is_part:
@@ -157,11 +162,12 @@ def _has_neighbors(boxes: npt.NDArray[np.intp], box: Box) -> bool:
     return bool((beside & (overlap >= lowest)).any())
 
 
-def _segment_window(gray: Gray, box: Box, dark: bool) -> Segment | None:
+def _segment_window(gray: Gray, shape: Mask, box: Box, dark: bool) -> Segment | None:
     """Segment the digit in a window, like a light digit on the dark wheel of a counter.
 
     Args:
         gray: uint8 (height, width), the whole picture.
+        shape: the window without the digit, cropped to `box`.
         box: of the window.
         dark: whether the window is darker than its surroundings.
 
@@ -171,13 +177,37 @@ def _segment_window(gray: Gray, box: Box, dark: bool) -> Segment | None:
     left, top, right, bottom = box
     rim = 1 + max(right - left, bottom - top) // WINDOW_RIM_PARTS
     left, top, right, bottom = left + rim, top + rim, right - rim, bottom - rim
-    if min(right - left, bottom - top) < MIN_WINDOW_PX:
+    if min(right - left, bottom - top) < MIN_WINDOW_PX or _is_hole(~shape[rim:-rim, rim:-rim]):
         return None
     inside = segment_digit(gray[top:bottom, left:right], is_part=True)
     if inside is None or inside.dark == dark or inside.implausible:
         return None
     x0, y0, x1, y1 = inside.box
     return replace(inside, box=(x0 + left, y0 + top, x1 + left, y1 + top))
+
+
+def _is_hole(covered: Mask) -> bool:
+    """Return whether the gap in a window is the hole of a thick 0, or the holes of a thick 8.
+
+    Holes are compact, and so is a 1 without a flag. But it is much smaller than its window.
+
+    Args:
+        covered: (height, width) bool, the part of the window that something covers.
+    """
+    pieces = find_components(covered, covered.astype(np.float32))
+    if pieces is None:
+        return True
+    holes = 0
+    for number, area in enumerate(pieces.area.tolist()):
+        if area < _MIN_PIECE_SHARE * pieces.area.max():
+            continue
+        piece = pieces.paint(np.arange(pieces.area.size) == number, tuple(pieces.boxes[number]))
+        covariance = np.cov(np.nonzero(piece)) if area > 1 else np.eye(2)
+        ellipse = 4 * np.pi * np.sqrt(max(np.linalg.det(covariance), 0))
+        if area < _MIN_HOLE_SHARE * ellipse:
+            return False
+        holes += 1
+    return holes > 1 or bool(pieces.area.max() > _MAX_ONE_SHARE * covered.size)
 
 
 def _with_soft_edges(

@@ -43,3 +43,20 @@ def test_number_in_windows_is_read(classifier: Classifier, face: int, text: str)
 
 def test_dark_digits_in_light_windows_are_read(classifier: Classifier) -> None:
     assert classifier.read(panel("4072", 40, 230, 20, 12)).lines == ("4072",)
+
+
+@pytest.mark.parametrize("width", [13, 20])
+@pytest.mark.parametrize("bars", [2, 3])
+def test_hole_of_a_thick_0_or_8_is_not_a_digit(
+    classifier: Classifier, width: int, bars: int
+) -> None:
+    """The hole of a display's 0 was read as a light 1 in a dark window."""
+    image = Image.new("L", (130, 180), 230)
+    draw = ImageDraw.Draw(image)
+    for y in np.linspace(40, 140 - width, bars).astype(int).tolist():
+        draw.rectangle((40, y, 90, y + width), fill=20)
+    for x in (40, 90 - width):
+        draw.rectangle((x, 40, x + width, 140), fill=20)
+    preprocessed = classifier.preprocess(image)
+    assert preprocessed.polarity == "dark on light"
+    assert preprocessed.box == (40, 40, 91, 141)
