@@ -654,6 +654,16 @@ def test_program_classifies_frames_and_raw_pixels_as_the_runtime_does(published,
     assert [each["confidence"] for each in found] == pytest.approx(confidences, abs=0.01)
 
 
+def test_program_scales_images_with_fewer_gray_levels(published, program, tmp_path):
+    pixels = published.spec.golden.pixels[0] // 16
+    (tmp_path / "few.pgm").write_bytes(b"P5 28 28 15\n" + pixels.tobytes())
+    done = subprocess.run([program, tmp_path / "few.pgm"], capture_output=True, check=True)
+    expected = Classifier(open_backend(published)).classify(pixels * 17)
+    found = json.loads(done.stdout)
+    assert found["confidence"] == pytest.approx(expected.confidence, abs=1e-6)
+    assert (found["label"], found["accepted"]) == (expected.label, expected.accepted)
+
+
 def test_program_reads_standard_input_and_escapes_names(published, program, tmp_path):
     pixels = published.spec.golden.pixels[0].tobytes()
     done = subprocess.run([program], input=pixels, capture_output=True)

@@ -65,6 +65,16 @@ static int header_number(size_t size, size_t *position)
     return at < size && file[at] >= '0' && file[at] <= '9' ? -1 : number;
 }
 
+/* Scale gray levels from 0 to `levels` to 0 to 255. */
+static void scale(uint8_t *gray, int count, int levels)
+{
+    int i;
+
+    for (i = 0; i < count && levels < 255; i++) {
+        gray[i] = (uint8_t)(gray[i] < levels ? (gray[i] * 510 + levels) / (2 * levels) : 255);
+    }
+}
+
 /* Convert the `size` bytes of a file to pixels. Return NULL, or a text that says what is wrong. */
 static const char *convert(size_t size)
 {
@@ -88,6 +98,7 @@ static const char *convert(size_t size)
     if (position > size || size - position < (size_t)width * (size_t)height) {
         return "it is truncated, or larger than this program reads; scale it down";
     }
+    scale(file + position, width * height, levels);
 #ifdef DIGITS_MAX_SIDE
     if (width == DIGITS_WIDTH && height == DIGITS_HEIGHT) {
         memcpy(pixels, file + position, DIGITS_PIXELS);
