@@ -21,6 +21,7 @@ _MAX_SIZES = 40  # of a frame's height; larger frames are not around single digi
 _MAX_BAR_ASPECT = 0.2  # width / height
 _MIN_BAR_FILL = 0.8  # of its box; a written 1 leans or bends and fills less
 _MIN_BARS = 3  # that are equally high and at the same level
+_MAX_BARS = 2_500  # that are compared; a page with more pieces of ink is rejected anyway
 _MAX_UNEVEN_SHARE = 0.1  # of their height; how much their ends may differ
 _MIN_BAR_HEIGHTS = 0.2  # of a digit; lower ones are specks
 # Bars between these heights, of a digit, may be 1s; they are a comb if they are evenly spaced, too.
@@ -86,6 +87,8 @@ def find_bars(components: Components, height: float) -> Flags:
         & (sizes[:, 1] > _MIN_BAR_HEIGHTS * height)
     )
     bars = np.flatnonzero(straight)
+    if len(bars) > _MAX_BARS:
+        return flags
     bars = bars[np.argsort(boxes[bars, 1], kind="stable")]
     others = (boxes[~straight & (sizes[:, 1] > height / 2)][:, [0, 2]]).mean(axis=1)
     tops, bottoms = boxes[bars, 1], boxes[bars, 3]

@@ -3,8 +3,10 @@
 import numpy as np
 from PIL import Image
 
+from runtime.multi_digit.frames import find_bars
 from runtime.multi_digit.sheet import isolate_sheet
 from runtime.multi_digit.straighten import find_slope, straighten, turn_box_back
+from runtime.preprocess.connected_components import find_components
 from tests.runtime.multi_digit.test_read_lines import number, read
 
 
@@ -43,3 +45,13 @@ def test_slope_of_rules_is_found_and_boxes_are_turned_back() -> None:
         assert right >= 309
         assert bottom >= 209
     assert find_slope(page) == 0.0
+
+
+def test_page_of_thousands_of_bars_is_refused_without_comparing_them() -> None:
+    page = np.full((1500, 1500), 230, np.uint8)
+    for row in range(10, 1480, 14):
+        page[row : row + 11, 10:1490:8] = page[row : row + 11, 11:1490:8] = 30
+    components = find_components(page < 128, (230 - page).astype(np.float32))
+    assert components is not None
+    assert len(components.mass) > 15_000
+    assert not find_bars(components, 11.0).any()
