@@ -1,4 +1,4 @@
-"""Finds a sheet of paper on a desk, or a board on a wall, and removes what is around it.
+"""Finds a sheet of paper on a desk, or a board on a wall, and replaces its surroundings by paper.
 
 `runtime.multi_digit.recognize.decode_page` calls `isolate_sheet`. If a desk is darker than the
 paper, most of the picture's "ink" is the desk; its edge hides the writing.
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from runtime.preprocess.background import otsu
 from runtime.preprocess.connected_components import Mask, find_components
 from runtime.preprocess.grayscale import Gray
 
@@ -32,7 +33,7 @@ def isolate_sheet(gray: Gray) -> tuple[Gray, bool] | None:
         gray: uint8 (height, width).
 
     Returns:
-        The picture, of the same shape, and whether the sheet is lighter than what is around it, so
+        The picture, of the same shape, and whether the sheet is lighter than its surroundings, so
         that its ink is dark; None if no sheet is found.
     """
     if min(gray.shape) < _MIN_SIDE_PX:
@@ -56,8 +57,8 @@ def _coarse(gray: Gray) -> Floats:
 
 
 def _find(plane: Floats) -> Mask | None:
-    """Return the mask of a sheet that is lighter than what is around it; None if there is none."""
-    threshold = _otsu(plane)
+    """Return the mask of a sheet that is lighter than its surroundings, or None."""
+    threshold, _ = otsu(plane.ravel())
     bright = plane > threshold
     found = find_components(bright, plane)
     if found is None:
@@ -81,19 +82,8 @@ def _find(plane: Floats) -> Mask | None:
     return _eroded(sheet, _RIM_PX)
 
 
-def _otsu(plane: Floats) -> float:
-    """Return the level that divides the pixels into two classes of least variance (Otsu, 1979)."""
-    counts = np.bincount(plane.astype(np.uint8).ravel(), minlength=256).astype(np.float64)
-    below = np.cumsum(counts)
-    sums = np.cumsum(counts * np.arange(256))
-    above = below[-1] - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    return float(np.nan_to_num(between).argmax()) + 0.5
-
-
 def _filled(paper: Mask) -> Mask:
-    """Fill what paper surrounds: ink, and what lies between paper in both directions."""
+    """Add the pixels that have paper on all four sides: ink on the sheet."""
     filled = np.ones_like(paper)
     for axis in (0, 1):
         after = np.logical_or.accumulate(paper, axis=axis)
@@ -144,7 +134,7 @@ def _sharp_share(plane: Floats, sheet: Mask, step: float) -> float:
 
 
 def _eroded(mask: Mask, reach: int) -> Mask:
-    """Return a mask without the pixels near its edge; the picture's rim is no edge."""
+    """Return a mask without the pixels near its edge. The picture's rim does not count as one."""
     outside = np.pad(~mask, reach)
     wide = np.zeros_like(outside)
     for shift in range(-reach, reach + 1):

@@ -88,7 +88,7 @@ def straighten(gray: Gray, slope: float) -> Gray:
         slope: rows per column.
 
     Returns:
-        uint8 of the same shape; what is not in the picture continues its edge.
+        uint8 of the same shape. Pixels from outside of the picture repeat its edge.
     """
     height, width = gray.shape
     falls = np.rint(slope * (np.arange(width) - width / 2)).astype(np.intp)

@@ -87,14 +87,14 @@ def subtract_even_background(gray: Gray, dark: bool) -> Foreground | None:
     """
     contrast = (255 - gray if dark else gray).astype(np.float32)
     sample = _sorted_sample(contrast)
-    threshold, separation = _otsu(sample)
+    threshold, separation = otsu(sample)
     if separation < _MIN_EVEN_SEPARATION:
         return None
     ground, noise = _ground(sample[: np.searchsorted(sample, threshold)])
     ink = sample[sample > ground + MIN_CONTRAST_LEVELS]
     if not ink.size:
         return None
-    level = _mean(ink[ink >= _otsu(ink)[0]]) - ground
+    level = _mean(ink[ink >= otsu(ink)[0]]) - ground
     contrast -= np.float32(ground)
     np.maximum(contrast, 0, out=contrast)
     floor = max(NOISE_FACTOR * noise, MIN_CONTRAST_LEVELS)
@@ -133,7 +133,7 @@ def subtract_background(gray: Gray, dark: bool | None = None) -> Foreground | No
     light = np.maximum(opened[:, 0], surface + opened[:, 1])
     contrast = _contrast(gray, light, dark)
     sample = _sorted_sample(contrast)
-    threshold, separation = _otsu(sample)
+    threshold, separation = otsu(sample)
     below = int(np.searchsorted(sample, threshold))
     if separation > _MIN_SEPARATION and below < _MAX_GROUND_SHARE * sample.size:
         sample = sample[:below]
@@ -144,7 +144,7 @@ def subtract_background(gray: Gray, dark: bool | None = None) -> Foreground | No
     candidates = contrast[contrast > floor]
     if candidates.size < MIN_AREA_PX:
         return None
-    level = float(candidates[candidates >= _otsu(candidates)[0]].mean())
+    level = float(candidates[candidates >= otsu(candidates)[0]].mean())
     return Foreground(contrast, floor, level, dark, abs(lightness) < _MIN_LIGHTNESS)
 
 
@@ -299,7 +299,7 @@ def _ground(sample: Plane) -> tuple[float, float]:
     return ground, ground - float(sample[int(0.16 * sample.size)])
 
 
-def _otsu(values: Plane) -> tuple[float, float]:
+def otsu(values: Plane) -> tuple[float, float]:
     """Return the Otsu threshold of some values, and the share of the variance that it explains.
 
     If all values are equal, return this value and 0.
