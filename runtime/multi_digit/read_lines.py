@@ -50,8 +50,15 @@ _STRETCHES = (0.85, 1.2)  # widths in which a line is read again, if …
 _CERTAIN = 0.95  # … the line reader gives one of its digits less than this
 _AGREED = 0.98  # confidence of a digit in one of several views of a page that agree on its line
 _SURE = 0.999  # confidence of a digit that another view of the page need not have
-_UPRIGHT_DIGITS = "23457"  # they are not digits upside down, or other ones if written sloppily
-_MIN_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
+_LEFT_OVER_CONFIDENCE = 0.3  # that ink which is read as nothing is no digit
+# Logarithms of the probability that a page is read without an error. Chosen on composed lines of
+# writers who are not trained on, and on all of them turned.
+_UPRIGHT_LOG_CONFIDENCE = -0.05  # from here on the page is not turned
+_TURNED_LOG_CONFIDENCE = -0.4  # the least of a page that is turned
+_OPPOSITE_LOG_RATIO = 0.1  # by which it exceeds that of the page turned by 180° more
+# The turned page that a doubtful page may be:
+_MIN_TURNED_GAIN = 1.0  # by which its score is higher
+_MIN_TURNED_SIGNS = 3  # on a turned line; fewer may be parts of one digit
 
 # Estimated time of reading a page, on one core of a server of the 2020s.
 _MAX_WORK_NS = 1_600_000_000  # with decoding; a page of 2,000 digits takes 1.4 s
@@ -108,16 +115,14 @@ def read_lines(
             if found.score > best.score:
                 best, source = found, other
     pages = [best]
-    for turns, view in _other_views(source.decoded.gray, source.writing, best, decoder.name, work):
-        try:
-            crops = view if isinstance(view, list) else _crops(view, work)
-            found = page_reader.read(crops, turns)
-        except _TooMuchWork:
-            continue
-        if not turns:
+    gray = source.decoded.gray
+    for crops in _other_views(gray, source.writing, best, decoder.name, work):
+        with suppress(_TooMuchWork):
+            found = page_reader.read(crops)
             pages.append(found)
-        if found.score > best.score and (not turns or found.is_upright()):
-            best = found
+            if found.score > best.score:
+                best = found
+    best = _look_turned(best, gray, decoder.name, page_reader, work)
     if not best.turns:
         best = _elect(best, pages)
     if not best.lines:
@@ -210,14 +215,21 @@ class _Page:
         )
         return sure - _LINE_COST * (len(self.lines) - 1)
 
-    def is_upright(self) -> bool:
-        """Return whether a turned page is certainly read the right way up.
+    @property
+    def log_confidence(self) -> float:
+        """The logarithm of the probability that all digits are right."""
+        if not self.lines:
+            return -math.inf
+        signs = (sign for line in self.lines for sign in line.signs if not sign.is_other)
+        return sum(
+            math.log(_LEFT_OVER_CONFIDENCE if sign.label == UNKNOWN else max(sign.confidence, 1e-4))
+            for sign in signs
+        )
 
-        Upside down, some digits are others: 6 and 9, and a sloppy 2, 5, 0, 1 or 8.
-        """
-        labels = [sign.label for line in self.lines for sign in line.signs if sign.accepted]
-        distinct = sum(label in _UPRIGHT_DIGITS for label in labels)
-        return self.share >= _GOOD_SHARE and distinct >= _MIN_UPRIGHT_DIGITS
+    @property
+    def longest(self) -> int:
+        """The number of signs of the longest line."""
+        return max((len(line.signs) for line in self.lines), default=0)
 
     def recognition(self, source: Page, keep_unknown: bool) -> Recognition:
         """Convert to the pixels of the upright original."""
@@ -297,6 +309,17 @@ class _PageReader:
                 (lines if is_number else others).append(_Line(crop, voted))
         return _Page(lines, others, turns)
 
+    def may_be_upside_down(self, page: _Page) -> bool:
+        """Return whether the line reader is surer of a page's lines if they are turned by 180°."""
+        try:
+            self._work.add(_COLUMN_NS * sum(line.crop.columns for line in page.lines))
+        except _TooMuchWork:
+            return False
+        turned = [self._reader.read(line.crop.ink[::-1, ::-1]) for line in page.lines]
+        confidences = [sign.proposed for line in page.lines for sign in line.signs if sign.proposed]
+        turned_confidences = [reading.confidence for line in turned for reading in line]
+        return _log_product(turned_confidences) > _log_product(confidences)
+
     def _verify(self, crop: LineCrop, reading: list[Reading]) -> list[Sign]:
         """Verify a line.
 
@@ -346,9 +369,11 @@ class _PageReader:
                 signs = verified[number]
         except _TooMuchWork:
             texts, number = texts[:1], 0
+        # The digit network may have corrected a label, and a hook of a 1 is no sign any more.
+        own = "".join(sign.label for sign in signs if sign.proposed)
         others = (*texts[:number], *texts[number + 1 :])
-        confirmed = set().union(*(_common_places(texts[number], other) for other in others))
-        places = iter(range(len(texts[number])))
+        confirmed = set().union(*(_common_places(own, other) for other in others))
+        places = iter(range(len(own)))
         return [
             sign
             if not sign.proposed or next(places) in confirmed or sign.proposed >= _CERTAIN
@@ -437,6 +462,10 @@ def _compare(best: _Page, other: _Page) -> _Page:
     return _with_signs(best, signs)
 
 
+def _log_product(confidences: list[float]) -> float:
+    return sum(math.log(max(confidence, 1e-4)) for confidence in confidences)
+
+
 def _text(reading: list[Reading]) -> str:
     return "".join(sign.label for sign in reading)
 
@@ -517,43 +546,118 @@ def _may_be_one_letter(signs: list[Sign]) -> bool:
 
 def _other_views(
     gray: Gray, writing: Writing | None, first: _Page, name: str, work: _Work
-) -> Iterator[tuple[int, list[LineCrop] | Writing | None]]:
-    """Yield other ways to look at a page: how often it is turned, and its lines or its writing.
+) -> Iterator[list[LineCrop]]:
+    """Yield other ways to look at a page: the crops of its lines.
 
     A picture that may be a tight crop of one line is always read as a whole, too: its rim cuts off
     digits, which are then not found as writing. A view is omitted if it is too much work, or has
     more ink than a page of digits.
     """
-
-    def find(picture: Gray, dark: bool | None = None, at_rim: bool = False) -> Writing | None:
-        try:
-            work.add(_PIXEL_NS * picture.size)
-            return find_writing(picture, name, dark=dark, at_rim=at_rim)
-        except (_TooMuchWork, ImageError):
-            return None
-
-    height, width = gray.shape
     numbers = sum(sum(sign.accepted for sign in line.signs) > 1 for line in first.lines)
-    whole_ns = 2 * _WHOLE_PIXEL_NS * gray.size
     framed = writing is not None and bool(writing.frames.any())
-    may_be_line = width >= _MIN_WHOLE_ASPECT * height and not framed
-    if may_be_line and numbers <= 1 and work.fits(whole_ns):
+    if numbers <= 1 and not framed:
+        yield from _whole_views(gray, work)
+    if first.share >= _GOOD_SHARE:
+        return
+    rim = _find(gray, name, work, at_rim=True)
+    if rim is not None and (writing is None or abs(math.log(rim.height / writing.height)) > 0.2):
+        with suppress(_TooMuchWork):
+            yield _crops(rim, work)
+    if first.share >= _POOR_SHARE and first.lines:
+        return
+    dark = not (writing is None or writing.dark)
+    with suppress(_TooMuchWork):
+        yield _crops(_find(gray, name, work, dark=dark, at_rim=True), work)
+
+
+def _whole_views(gray: Gray, work: _Work) -> Iterator[list[LineCrop]]:
+    """Yield a picture that may be a tight crop of one line, as a whole."""
+    height, width = gray.shape
+    whole_ns = 2 * _WHOLE_PIXEL_NS * gray.size
+    if width >= _MIN_WHOLE_ASPECT * height and work.fits(whole_ns):
         work.add(whole_ns)
         for all_rows in (False, True):
             whole = crop_whole(gray, all_rows)
             if whole is not None:
-                yield 0, [whole]
-    if first.share >= _GOOD_SHARE:
-        return
-    rim = find(gray, at_rim=True)
-    if rim is not None and (writing is None or abs(math.log(rim.height / writing.height)) > 0.2):
-        yield 0, rim
-    if first.share >= _POOR_SHARE and first.lines:
-        return
-    dark = not (writing is None or writing.dark)
-    yield 0, find(gray, dark=dark, at_rim=True)
-    for turns in (1, 3, 2):
-        yield turns, find(np.ascontiguousarray(np.rot90(gray, turns)))
+                yield [whole]
+
+
+def _find(
+    gray: Gray, name: str, work: _Work, dark: bool | None = None, at_rim: bool = False
+) -> Writing | None:
+    """Find the writing of a picture; None if it is too much work or ink."""
+    try:
+        work.add(_PIXEL_NS * gray.size)
+        return find_writing(gray, name, dark=dark, at_rim=at_rim)
+    except (_TooMuchWork, ImageError):
+        return None
+
+
+def _look_turned(
+    best: _Page, gray: Gray, name: str, page_reader: _PageReader, work: _Work
+) -> _Page:
+    """Return the reading of a page that may be turned by right angles.
+
+    If the page is turned by 90°, the digits of its lines are not side by side: each is a line of
+    its own, or none is found. Upside down, many digits look like others, but rarely all of a line
+    like very certain ones. A turned page is read only if the upright one is doubtful. If
+    it can be read both ways, or is turned by an unknown angle, no digit is accepted.
+
+    Args:
+        best: the reading of the page as it is.
+        gray: the page.
+        name: of the picture.
+        page_reader: reads the turned pages.
+        work: of the page, until now.
+    """
+    if best.log_confidence >= _UPRIGHT_LOG_CONFIDENCE and best.longest > 1:
+        return best
+    if best.longest > 1 and best.share >= _GOOD_SHARE:
+        turns_tried = (2,) if page_reader.may_be_upside_down(best) else ()
+    else:
+        turns_tried = (1, 3, 2)
+    readings = []
+    for turns in turns_tried:
+        turned = np.ascontiguousarray(np.rot90(gray, turns))
+        with suppress(_TooMuchWork):
+            found = page_reader.read(_crops(_find(turned, name, work), work), turns)
+            if not found.lines and turns != 2:
+                for crops in _whole_views(turned, work):
+                    found = max(found, page_reader.read(crops, turns), key=lambda page: page.score)
+            readings.append(found)
+    readings = [page for page in readings if page.longest > 1 and page.score > best.score]
+    certain = [
+        page
+        for page in readings
+        if page.log_confidence >= _TURNED_LOG_CONFIDENCE and page.share >= _GOOD_SHARE
+    ]
+    if certain:
+        chosen = max(certain, key=lambda page: page.log_confidence)
+        opposite = [
+            page for page in readings if page is not chosen and (page.turns - chosen.turns) % 2 == 0
+        ]
+        if all(
+            page.log_confidence < chosen.log_confidence - _OPPOSITE_LOG_RATIO for page in opposite
+        ):
+            return chosen
+        return _with_all_unknown(chosen)
+    longer = [
+        page
+        for page in readings
+        if page.longest >= _MIN_TURNED_SIGNS and page.score > best.score + _MIN_TURNED_GAIN
+    ]
+    if longer:
+        return _with_all_unknown(max(longer, key=lambda page: page.score))
+    return best
+
+
+def _with_all_unknown(page: _Page) -> _Page:
+    """Return a page whose digits are not accepted."""
+    lines = [
+        replace(line, signs=[replace(sign, accepted=False) for sign in line.signs])
+        for line in page.lines
+    ]
+    return replace(page, lines=lines)
 
 
 def _turn_back(
