@@ -31,7 +31,7 @@ from runtime.multi_digit.recognize import (
     Recognition,
     decode_page,
 )
-from runtime.multi_digit.verify import CERTAIN, Predict, Sign, verify
+from runtime.multi_digit.verify import Predict, Sign, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
 from runtime.preprocess.grayscale import Gray
@@ -41,8 +41,9 @@ _MAX_LETTER_ASPECT = 0.95  # width / height of touching signs that may be one le
 _MIN_ACCEPTED_SHARE = 0.34  # of a line's digits; with fewer accepted it is not a number
 _MIN_PROPOSED_CONFIDENCE = 0.9  # of the line reader, if fewer than two digits are accepted
 # If there is no other number on a page, a doubtful line is one if the line reader is sure of …
-_MIN_PROPOSED_SHARE = 0.6  # … this share of its signs …
+_MIN_PROPOSED_SHARE = 0.5  # … this share of its signs …
 _MIN_DOUBTFUL_CONFIDENCE = 0.7  # … by this confidence
+_PROBABLE = 0.5  # confidence of both networks in one of them
 _MIN_WHOLE_ASPECT = 0.6  # width / height of a picture that may be a tight crop of one line
 _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
@@ -501,7 +502,7 @@ def _with_doubtful_line(page: _Page) -> _Page:
         for line in page.others
         if not _may_be_one_letter(line.signs)
         and _proposed_digits(line.signs) >= _MIN_PROPOSED_SHARE * len(line.signs)
-        and (_proposed_digits(line.signs) > 1 or _is_proposed_alone(line.signs))
+        and (_proposed_digits(line.signs) > 1 or _has_probable_digit(line.signs))
     ]
     if not candidates:
         return page
@@ -509,18 +510,13 @@ def _with_doubtful_line(page: _Page) -> _Page:
     return replace(page, lines=[chosen], others=[line for line in page.others if line != chosen])
 
 
-def _is_proposed_alone(signs: list[Sign]) -> bool:
-    """Return whether signs are one digit, not a stroke, of which both networks are confident."""
-    proposed = [sign for sign in signs if sign.proposed]
-    if len(proposed) != 1:
-        return False
-    (sign,) = proposed
-    return (
-        sign.label != "1"
-        and sign.proposed >= CERTAIN
-        and sign.prediction is not None
-        and sign.prediction.label == sign.label
-        and sign.prediction.confidence >= _MIN_PROPOSED_CONFIDENCE
+def _has_probable_digit(signs: list[Sign]) -> bool:
+    """Return whether a sign is a digit, not a stroke, in the opinion of both networks."""
+    return any(
+        sign.label not in ("1", UNKNOWN)
+        and sign.proposed >= _MIN_PROPOSED_CONFIDENCE
+        and sign.confidence >= _PROBABLE
+        for sign in signs
     )
 
 
