@@ -45,6 +45,8 @@ _MIN_PROPOSED_SHARE = 0.5  # … this share of its signs …
 _MIN_DOUBTFUL_CONFIDENCE = 0.7  # … by this confidence
 _PROBABLE = 0.5  # confidence of both networks in one of them
 _MIN_WHOLE_ASPECT = 0.6  # width / height of a picture that may be a tight crop of one line
+_GOOD_LOG_CONFIDENCE = -0.5  # that all digits are right; then …
+_LOW_DIGITS_SHARE = 0.25  # … digits of less than the picture's height are no tight crop
 _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
 _STRETCHES = (0.85, 1.2)  # widths in which a line is read again, if …
@@ -545,13 +547,15 @@ def _other_views(
 ) -> Iterator[list[LineCrop]]:
     """Yield other ways to look at a page: the crops of its lines.
 
-    A picture that may be a tight crop of one line is always read as a whole, too: its rim cuts off
-    digits, which are then not found as writing. A view is omitted if it is too much work, or has
-    more ink than a page of digits.
+    A picture that may be a tight crop of one line is read as a whole, too: its rim cuts off digits,
+    which are then not found as writing. A view is omitted if it is too much work, or has more ink
+    than a page of digits.
     """
     numbers = sum(sum(sign.accepted for sign in line.signs) > 1 for line in first.lines)
     framed = writing is not None and bool(writing.frames.any())
-    if numbers <= 1 and not framed:
+    is_low = writing is not None and writing.height < _LOW_DIGITS_SHARE * len(gray)
+    is_good = first.log_confidence >= _GOOD_LOG_CONFIDENCE
+    if numbers <= 1 and not framed and not (is_low and is_good):
         yield from _whole_views(gray, work)
     if first.share >= _GOOD_SHARE:
         return
