@@ -128,8 +128,10 @@ def read_lines(
     best = _look_turned(best, gray, decoder.name, page_reader, work)
     if not best.turns:
         best = _elect(best, pages)
-    if not best.lines:
-        best = max((_with_doubtful_line(page) for page in pages), key=lambda page: page.score)
+    if best.lines:
+        best = _with_doubtful_lines(best)
+    else:
+        best = max(map(_with_doubtful_line, pages), key=lambda page: page.score)
     return best.recognition(source, keep_unknown)
 
 
@@ -166,6 +168,15 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Line:
+    """The reading of a line.
+
+    Attributes:
+        number: its place on the page, in reading order.
+        crop: its ink.
+        signs: from left to right.
+    """
+
+    number: int
     crop: LineCrop
     signs: list[Sign]
 
@@ -305,11 +316,11 @@ class _PageReader:
         self._work.limit_ns = _MAX_FURTHER_NS
         lines: list[_Line] = []
         others: list[_Line] = []
-        for crop, reading, signs in zip(crops, readings, verified, strict=True):
-            if signs:
-                voted = self._vote(crop, reading, signs)
+        for number, crop in enumerate(crops):
+            if verified[number]:
+                voted = self._vote(crop, readings[number], verified[number])
                 is_number = _is_number(voted) and not _may_be_one_letter(voted)
-                (lines if is_number else others).append(_Line(crop, voted))
+                (lines if is_number else others).append(_Line(number, crop, voted))
         return _Page(lines, others, turns)
 
     def may_be_upside_down(self, page: _Page) -> bool:
@@ -499,17 +510,29 @@ def _is_number(signs: list[Sign]) -> bool:
 
 def _with_doubtful_line(page: _Page) -> _Page:
     """Return a page with the line that may be a number, so that a clear crop is not empty."""
-    candidates = [
-        line
-        for line in page.others
-        if not _may_be_one_letter(line.signs)
-        and _proposed_digits(line.signs) >= _MIN_PROPOSED_SHARE * len(line.signs)
-        and (_proposed_digits(line.signs) > 1 or _has_probable_digit(line.signs))
-    ]
+    candidates = [line for line in page.others if _may_be_number(line)]
     if not candidates:
         return page
     chosen = max(candidates, key=lambda line: _proposed_digits(line.signs))
     return replace(page, lines=[chosen], others=[line for line in page.others if line != chosen])
+
+
+def _with_doubtful_lines(page: _Page) -> _Page:
+    """Return a page with its lines of several signs that may be numbers, in the same order."""
+    doubtful = [line for line in page.others if len(line.signs) > 1 and _may_be_number(line)]
+    if not doubtful:
+        return page
+    lines = sorted((*page.lines, *doubtful), key=lambda line: line.number)
+    return replace(page, lines=lines, others=[line for line in page.others if line not in doubtful])
+
+
+def _may_be_number(line: _Line) -> bool:
+    digits = _proposed_digits(line.signs)
+    return (
+        not _may_be_one_letter(line.signs)
+        and digits >= _MIN_PROPOSED_SHARE * len(line.signs)
+        and (digits > 1 or _has_probable_digit(line.signs))
+    )
 
 
 def _has_probable_digit(signs: list[Sign]) -> bool:
@@ -644,7 +667,7 @@ def _look_turned(
     longer = [
         page
         for page in readings
-        if page.longest >= _MIN_TURNED_SIGNS and page.score > best.score + _MIN_TURNED_GAIN
+        if page.longest >= _MIN_TURNED_SIGNS and page.score > max(best.score, 0) + _MIN_TURNED_GAIN
     ]
     if longer:
         return _with_all_unknown(max(longer, key=lambda page: page.score))
