@@ -159,7 +159,9 @@ def is_number(signs: list[Sign]) -> bool:
 
 def with_doubtful_line(page: PageReading) -> PageReading:
     """Return a page with the line that may be a number, so that a clear crop is not empty."""
-    candidates = [line for line in page.others if _may_be_number(line)]
+    candidates = [
+        line for line in page.others if _may_be_number(line) and not may_be_one_letter(line.signs)
+    ]
     if not candidates:
         return page
     chosen = max(candidates, key=lambda line: _proposed_digits(line.signs))
@@ -167,8 +169,11 @@ def with_doubtful_line(page: PageReading) -> PageReading:
 
 
 def with_doubtful_lines(page: PageReading) -> PageReading:
-    """Return a page with its lines of several signs that may be numbers, in the same order."""
-    doubtful = [line for line in page.others if len(line.signs) > 1 and _may_be_number(line)]
+    """Return a page with all lines that may be numbers, in the same order.
+
+    Beside numbers, ink like a digit is rather a digit than a letter.
+    """
+    doubtful = list(filter(_may_be_number, page.others))
     if not doubtful:
         return page
     lines = sorted((*page.lines, *doubtful), key=lambda line: line.number)
@@ -177,10 +182,8 @@ def with_doubtful_lines(page: PageReading) -> PageReading:
 
 def _may_be_number(line: LineReading) -> bool:
     digits = _proposed_digits(line.signs)
-    return (
-        not may_be_one_letter(line.signs)
-        and digits >= _MIN_PROPOSED_SHARE * len(line.signs)
-        and (digits > 1 or _has_probable_digit(line.signs))
+    return digits >= _MIN_PROPOSED_SHARE * len(line.signs) and (
+        digits > 1 or _has_probable_digit(line.signs)
     )
 
 
