@@ -163,6 +163,16 @@ def test_frames_around_digits_are_no_digits(kind: str) -> None:
     assert read(framed(kind)) == (FRAMED,)
 
 
+@pytest.mark.parametrize("label", ["4", "7", "9"])
+def test_one_digit_in_a_circle_is_read_without_it(label: str) -> None:
+    """Together, digit and circle look like a 0 or an 8."""
+    ink = number(label, margin=40)
+    height, width = ink.shape
+    image = Image.fromarray((ink * 255).astype(np.uint8))
+    ImageDraw.Draw(image).ellipse((6, 6, width - 6, height - 6), outline=255, width=3)
+    assert read(np.asarray(image).astype(np.float32) / 255) == (label,)
+
+
 def test_frames_are_found_and_digits_are_none() -> None:
     writing = find_writing(paper(framed("circles")), "circles")
     assert writing is not None
