@@ -44,7 +44,7 @@ _LOW_DIGITS_SHARE = 0.25  # of the picture's height; a picture of lower digits i
 _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at with the other polarity
 _STRETCHES = (0.85, 1.2)  # widths in which a line is read again, if …
-_CERTAIN = 0.95  # … the line reader gives one of its digits less than this
+_CERTAIN = 0.995  # … the line reader gives one of its digits less than this
 # Logarithms of the probability that a page is read without an error. Chosen on composed lines of
 # writers who are not trained on, and on all of them turned.
 _GOOD_LOG_CONFIDENCE = -0.5  # from here on a page of low digits is not read as a whole
