@@ -93,6 +93,7 @@ def test_drawing_that_cannot_be_written_is_an_edge_error(tmp_path) -> None:
 IMPLAUSIBLE_SHAPES = {
     "square": lambda pen: pen.rectangle((60, 60, 140, 140), fill=INK_LEVEL),
     "disc": lambda pen: pen.ellipse((60, 60, 140, 140), fill=INK_LEVEL),
+    "dash": lambda pen: pen.line((40, 100, 160, 100), fill=INK_LEVEL, width=8),
     "ring around a dash": lambda pen: (
         pen.ellipse((50, 40, 150, 160), outline=INK_LEVEL, width=8),
         pen.line((80, 100, 120, 100), fill=INK_LEVEL, width=8),

@@ -32,7 +32,7 @@ def test_sheet_of_few_rows_is_none() -> None:
     page = np.full((64, 456), 30, np.uint8)
     page[25:39, 20:436] = 220
     assert isolate_sheet(page) is None
-    assert CLASSIFIER.read(page).lines in ((), ("?",))
+    assert CLASSIFIER.read(page).lines == ()
 
 
 def test_slope_of_rules_is_found_and_boxes_are_turned_back() -> None:
