@@ -106,6 +106,13 @@ class PageReading:
         """The number of signs of the longest line."""
         return max((len(line.signs) for line in self.lines), default=0)
 
+    @property
+    def has_more_than_ones(self) -> bool:
+        """Whether a digit other than 1 is accepted."""
+        return any(
+            sign.accepted and sign.label != "1" for line in self.lines for sign in line.signs
+        )
+
     def recognition(self, source: Page, keep_unknown: bool) -> Recognition:
         """Convert to the pixels of the upright original."""
         lines: list[str] = []
@@ -205,11 +212,16 @@ def _proposed_digits(signs: list[Sign]) -> int:
 
 
 def may_be_one_letter(signs: list[Sign]) -> bool:
-    """Return whether two signs are one piece of ink that is as narrow as a B, which is a 13.
+    """Return whether two signs may be one letter: B is a 13.
 
     Each such letter, like an H, K, N or R, begins with a stem.
     """
-    if len(signs) != 2 or signs[0].label != "1":
+    return _is_narrow_pair(signs) and signs[0].label == "1"
+
+
+def _is_narrow_pair(signs: list[Sign]) -> bool:
+    """Return whether two signs are one piece of ink that is as narrow as a letter or one digit."""
+    if len(signs) != 2:
         return False
     first, second = signs[0].box, signs[1].box
     width = second[2] - first[0]

@@ -66,8 +66,8 @@ class PreprocessedImage:
             - "blank": there is no ink.
             - "photo": the whole image was resized, as the model takes photographs.
         implausible: whether the ink does not have the shape of a digit. The ink is a filled shape,
-            a dash, a part of a drawing or text, or has a separate piece in a hole. Also True for a pattern
-            in which ink and background cannot be distinguished.
+            a dash, a part of a drawing or text, or has a separate piece in a hole. Also True for a
+            pattern in which ink and background cannot be distinguished.
         has_neighbors: whether other ink, about as high as the digit, stands in a line with it. Then
             the image may contain a number.
     """

@@ -159,7 +159,7 @@ def test_letter_b_is_not_accepted_as_8(slant: float, width: int) -> None:
     assert has_straight_left_edge(preprocess(page).pixels)
     assert not CLASSIFIER.classify(page).accepted
     assert not any(prediction.accepted for prediction in CLASSIFIER.classify_batch([page, page]))
-    assert CLASSIFIER.read(page).text in ("", "?")
+    assert set(CLASSIFIER.read(page).text) <= {"?"}
 
 
 def test_letter_b_is_accepted_by_a_model_of_other_classes() -> None:
