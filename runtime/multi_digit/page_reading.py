@@ -107,11 +107,11 @@ class PageReading:
         return max((len(line.signs) for line in self.lines), default=0)
 
     @property
-    def has_more_than_ones(self) -> bool:
-        """Whether a digit other than 1 is accepted."""
-        return any(
-            sign.accepted and sign.label != "1" for line in self.lines for sign in line.signs
-        )
+    def is_number(self) -> bool:
+        """Whether it is more than strokes, which may be 1s, and one piece of ink, such as a B."""
+        accepted = {sign.label for line in self.lines for sign in line.signs if sign.accepted}
+        apart = self.longest > 2 or not all(_is_one_piece(line.signs) for line in self.lines)
+        return self.longest > 1 and apart and bool(accepted - {"1"})
 
     def recognition(self, source: Page, keep_unknown: bool) -> Recognition:
         """Convert to the pixels of the upright original."""
@@ -221,12 +221,16 @@ def may_be_one_letter(signs: list[Sign]) -> bool:
 
 def _is_narrow_pair(signs: list[Sign]) -> bool:
     """Return whether two signs are one piece of ink that is as narrow as a letter or one digit."""
-    if len(signs) != 2:
+    if not _is_one_piece(signs):
         return False
     first, second = signs[0].box, signs[1].box
     width = second[2] - first[0]
     height = max(first[3], second[3]) - min(first[1], second[1])
-    return second[0] <= first[2] + 1 and width < _MAX_LETTER_ASPECT * height
+    return width < _MAX_LETTER_ASPECT * height
+
+
+def _is_one_piece(signs: list[Sign]) -> bool:
+    return len(signs) == 2 and signs[1].box[0] <= signs[0].box[2] + 1
 
 
 def with_all_unknown(page: PageReading) -> PageReading:

@@ -343,9 +343,8 @@ def _look_turned(
 
     If the page is turned by 90°, the digits of its lines are not side by side: each is a line of
     its own, or none is found. Upside down, many digits look like others, but rarely all of a line
-    like very certain ones. A turned page is read only if the upright one is doubtful, and not if it
-    has 1s alone, which are any strokes. If it can be read both ways, or its digits are doubtful,
-    too, no digit is accepted.
+    like very certain ones. A turned page is read only if the upright one is doubtful. If it can be
+    read both ways, or its digits are doubtful, too, no digit is accepted.
 
     Args:
         best: the reading of the page as it is.
@@ -368,11 +367,7 @@ def _look_turned(
                 for crops in _whole_views(turned, work):
                     found = max(found, page_reader.read(crops, turns), key=lambda page: page.score)
             readings.append(found)
-    readings = [
-        page
-        for page in readings
-        if page.longest > 1 and page.score > best.score and page.has_more_than_ones
-    ]
+    readings = [page for page in readings if page.score > best.score and page.is_number]
     certain = [
         page
         for page in readings
