@@ -33,6 +33,7 @@ from tests.export.conftest import layers_of, patches
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 PUBLISHED = PRETRAINED / "digits-int8.tflite"
+KERNELS = Path(runtime.__file__).parent / "backends/kernels"
 SANITIZED = (*STRICT, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 CC = shutil.which("cc")
 pytestmark = pytest.mark.skipif(CC is None, reason="the C compiler cc is missing: apt install gcc")
@@ -137,6 +138,20 @@ def test_public_names_start_with_the_name_of_the_model(published, tmp_path):
     assert source.name == "meter_digits_7" == identifier("Meter digits 7")
     assert selftest(compile_program(source, tmp_path)) == 0
     assert not re.search(r"\bdigits_|DIGITS_(?!7)", source.code + source.header)
+
+
+def test_public_names_of_a_model_of_any_name_are_no_other_names_of_the_code(published):
+    source = write_c(published)
+    texts = [text for layout in write.LAYOUTS for text in write.files_of(source, layout).values()]
+    texts += [path.read_text() for path in KERNELS.glob("*.h")]
+    files = {Path(name).name for layout in write.LAYOUTS for name in write.files_of(source, layout)}
+    public = re.findall(r"(?<!struct )\bdigits(_\w+)", source.header, flags=re.I)
+    used = {name for text in texts for name in re.findall(r"\w+", text)}
+    taken = {name.removesuffix(end) for end in public for name in used if name.endswith(end)}
+    taken |= {Path(name).stem for name in files}
+    assert "digit_edge" in taken
+    others = [name for name in taken if name and not name.startswith("digits")]
+    assert [name for name in others if identifier(name) == name] == []
 
 
 def test_labels_are_utf8_and_escaped(small, tmp_path):

@@ -16,19 +16,19 @@
 #include "digits.h"
 
 #ifdef DIGITS_MAX_SIDE
-#define MAX_HEIGHT DIGITS_MAX_SIDE
-#define MAX_WIDTH DIGITS_MAX_SIDE
+#define MOST_ROWS DIGITS_MAX_SIDE
+#define MOST_COLUMNS DIGITS_MAX_SIDE
 #define WRONG_SIZE "the longer side is not from 32 to 320 pixels; scale it"
 static digits_preprocess_workspace frame;
 #else
-#define MAX_HEIGHT DIGITS_HEIGHT
-#define MAX_WIDTH DIGITS_WIDTH
+#define MOST_ROWS DIGITS_HEIGHT
+#define MOST_COLUMNS DIGITS_WIDTH
 #define WRONG_SIZE "not of the model's size; scale it"
 #endif
 #define MAX_HEADER_BYTES 1024 /* a PGM header may contain comments */
 
 static uint8_t workspace[DIGITS_WORKSPACE_BYTES];
-static uint8_t file[MAX_HEIGHT * MAX_WIDTH * DIGITS_CHANNELS + MAX_HEADER_BYTES];
+static uint8_t file[MOST_ROWS * MOST_COLUMNS * DIGITS_CHANNELS + MAX_HEADER_BYTES];
 static uint8_t pixels[DIGITS_PIXELS];
 
 /* Decode the UTF-8 character at *text and move *text behind it. A byte that is not UTF-8 becomes
@@ -158,7 +158,7 @@ static const char *convert(size_t size)
     if (width < 1 || height < 1 || levels < 1 || levels > 255) {
         return "damaged PGM header, or more than 255 gray levels; convert it";
     }
-    if (width > MAX_WIDTH || height > MAX_HEIGHT) {
+    if (width > MOST_COLUMNS || height > MOST_ROWS) {
         return WRONG_SIZE;
     }
     if (position > size || size - position < (size_t)(width * height)) {
