@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 # Of a digit alone in a picture that is rejected as one digit; with less, nothing is read.
-_DOUBTFUL_CONFIDENCE = 0.99
+_DOUBTFUL_CONFIDENCE = 0.5
 
 
 class Classifier:
