@@ -811,6 +811,30 @@ def test_program_selftest_and_full_disk(program):
     assert b"cannot be written" in done.stderr
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_program_of_another_model_takes_images_of_its_own_size(small, tmp_path, channels):
+    layers = layers_of("depthwise")[1][-1:]
+    made = small(f"max-{channels}", (9, 8, channels), layers)
+    write.export(made.path, tmp_path, "program")
+    command = [CC, *SANITIZED, "main.c", f"max_{channels}.c", "-o", "program"]
+    subprocess.run(command, cwd=tmp_path / f"max_{channels}", check=True)
+    pixels = made.spec.golden.pixels[0].tobytes()
+    (tmp_path / "raw").write_bytes(pixels)
+    (tmp_path / "pgm").write_bytes(b"P5 8 9 255\n" + pixels)
+    (tmp_path / "large").write_bytes(b"P5 9 8 255\n" + pixels)
+    (tmp_path / "long").write_bytes(pixels + bytes(5000))
+    program = tmp_path / f"max_{channels}/program"
+    done = run_program(program, "raw", "pgm", "large", "long", cwd=tmp_path)
+    expected = Classifier(open_backend(made, "litert")).classify(made.spec.golden.pixels[0])
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["image"] for each in found] == (["raw", "pgm"] if channels == 1 else ["raw"])
+    assert {each["label"] for each in found} == {expected.label}
+    wrong = ["large", "long"] if channels == 1 else ["pgm", "large", "long"]
+    for name, line in zip(wrong, done.stderr.splitlines(), strict=True):
+        assert re.fullmatch(rf"error: {name}: [^;]+; [^;]+", line)
+    assert f"9 x 8 x {channels} bytes" in run_program(program, "--help").stdout
+
+
 def test_exported_c_file_is_an_artifact(published, tmp_path):
     write.export(published.path, tmp_path)
     written = artifact.read(tmp_path / "digits.c")
