@@ -12,12 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from runtime.backends import Pixels
+from runtime.errors import ImageError
 from runtime.multi_digit.layout import (
     InkComponent,
     Writing,
     find_writing,
     too_much_ink,
 )
+from runtime.multi_digit.shadows import even_light
 from runtime.multi_digit.sheet import isolate_sheet
 from runtime.multi_digit.split_touching import merge_components, split_at_seams
 from runtime.multi_digit.straighten import find_slope, straighten, turn_box_back
@@ -35,6 +37,10 @@ _MIN_DIGIT_HEIGHT_PX = 24  # if a typical digit is lower, the page is decoded ag
 _TARGET_DIGIT_HEIGHT_PX = 40  # height of a typical digit in the larger copy
 _MAX_SIDE_PX = 4096  # longer side of the larger copy
 _MAX_PAGE_PIXELS = 4096 * 3072  # of the larger copy
+# A picture that may have shadows: its shorter side, and of its height that of a digit. In others,
+# the edge of a shadow is like a stroke.
+_MIN_SHADOWED_SIDE_PX = 200
+_MAX_SHADOWED_HEIGHT_SHARE = 0.2
 MAX_HELD_PIXELS = 8_000_000  # a larger decoded picture is freed before lines are detected
 _LAYOUT_BYTES_PER_PIXEL = 10  # memory of detecting text lines
 
@@ -224,8 +230,8 @@ def decode_page(decoder: CachedDecoder) -> list[Page]:
     """Decode a picture and find its writing, at a larger scale if the digits are low.
 
     Returns:
-        The picture, and if it shows a sheet on a desk, the sheet alone; the one with most writing
-        is first.
+        The picture; if it shows a sheet on a desk, the sheet alone; if its light has a sharp edge,
+        the picture without it. The one with most writing is first.
     """
     for color in (False, True):
         decoded = decoder.decode(longest=_DETECTION_SIDE_PX, color=color)
@@ -251,13 +257,46 @@ def decode_page(decoder: CachedDecoder) -> list[Page]:
 
 
 def _pages(decoded: Decoded, name: str) -> list[Page]:
-    """Find the writing of a picture, and of the sheet that it shows."""
-    pages = [_straightened(decoded, name, None)]
-    sheet = isolate_sheet(decoded.gray)
-    if sheet is not None:
-        gray, dark = sheet
-        pages.append(_straightened(replace(decoded, gray=gray), name, dark))
+    """Find the writing of the sheet that a picture shows, and of the picture or it without shadows.
+
+    If there is a sheet, its digits are as high as those that a shadow hides, so that the picture
+    with its shadows is not looked at.
+    """
+    found = isolate_sheet(decoded.gray)
+    if found is None:
+        pages = [_straightened(decoded, name, None)]
+    else:
+        gray, dark = found
+        pages = [_straightened(replace(decoded, gray=gray), name, dark)]
+    even = _without_shadows(decoded, pages[0], name)
+    if even is not None:
+        pages.append(even)
+    elif found is not None:
+        pages.insert(0, _straightened(decoded, name, None))
     return sorted(pages, key=lambda page: -page.pieces)
+
+
+def _without_shadows(decoded: Decoded, page: Page, name: str) -> Page | None:
+    """Find the writing of a picture without shadows; None if it has none, or is a tight crop.
+
+    Args:
+        decoded: the picture.
+        page: it, or the sheet that it shows.
+        name: of the image, for error messages.
+    """
+    height, writing = len(decoded.gray), page.writing
+    if writing is None or min(decoded.gray.shape) < _MIN_SHADOWED_SIDE_PX:
+        return None
+    if writing.height > _MAX_SHADOWED_HEIGHT_SHARE * height or not writing.dark:
+        return None
+    gray = straighten(decoded.gray, page.slope) if page.slope else decoded.gray
+    even = even_light(gray, writing.height)
+    if even is None:
+        return None
+    try:
+        return Page(replace(decoded, gray=even), find_writing(even, name, dark=True), page.slope)
+    except ImageError:
+        return None
 
 
 def _straightened(decoded: Decoded, name: str, dark: bool | None) -> Page:

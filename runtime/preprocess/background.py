@@ -129,7 +129,7 @@ def subtract_background(gray: Gray, dark: bool | None = None) -> Foreground | No
     surface = _smooth_light(coarse)
     window = int(_MAX_STROKE_SHARE * max(coarse.shape)) | 1
     # Neither opening exceeds the picture, so the higher opening is closer to the background.
-    opened = _opening(np.stack((coarse, coarse - surface), axis=1), window)
+    opened = opening(np.stack((coarse, coarse - surface), axis=1), window)
     light = np.maximum(opened[:, 0], surface + opened[:, 1])
     contrast = _contrast(gray, light, dark)
     sample = _sorted_sample(contrast)
@@ -253,7 +253,7 @@ def _averaging(length: int, half: int) -> Plane:
     return weights
 
 
-def _opening(planes: Plane, window: int) -> Plane:
+def opening(planes: Plane, window: int) -> Plane:
     """Return the grayscale opening: remove bright spots that are smaller than the window.
 
     Args:
@@ -264,7 +264,7 @@ def _opening(planes: Plane, window: int) -> Plane:
 
 
 def _dilate(planes: Plane, window: int) -> Plane:
-    """Return the maximum over a square window, with edges repeated; arguments as for `_opening`.
+    """Return the maximum over a square window, with edges repeated; arguments as for `opening`.
 
     The maximum is computed by shifts of doubling length.
     """

@@ -4,10 +4,11 @@ import numpy as np
 from PIL import Image
 
 from runtime.multi_digit.frames import find_bars
+from runtime.multi_digit.shadows import even_light
 from runtime.multi_digit.sheet import isolate_sheet
 from runtime.multi_digit.straighten import find_slope, straighten, turn_box_back
 from runtime.preprocess.connected_components import find_components
-from tests.runtime.multi_digit.test_read_lines import CLASSIFIER, number, read
+from tests.runtime.multi_digit.test_read_lines import CLASSIFIER, number, paper, read
 
 
 def _on_desk(sheet: np.ndarray, desk: int, angle: float = 0.0) -> np.ndarray:
@@ -33,6 +34,31 @@ def test_sheet_of_few_rows_is_none() -> None:
     page[25:39, 20:436] = 220
     assert isolate_sheet(page) is None
     assert CLASSIFIER.read(page).lines == ()
+
+
+def _in_shadow(page: np.ndarray, first: float) -> np.ndarray:
+    """Darken a page beyond a diagonal that begins at a share `first` of its width."""
+    height, width = page.shape
+    rows, columns = np.indices(page.shape)
+    beyond = columns / width + 0.5 * rows / height > first
+    return np.where(beyond, page * 0.55, page).astype(np.uint8)
+
+
+def test_digits_beside_the_edge_of_a_shadow_are_read() -> None:
+    ink = number("47352683", margin=20)
+    page = paper(np.pad(ink, ((220, 220), (60, 60))))
+    for first in (0.6, 0.9, 1.2):
+        assert CLASSIFIER.read(_in_shadow(page, first)).lines == ("47352683",)
+
+
+def test_light_without_a_sharp_edge_is_not_evened() -> None:
+    page = paper(np.pad(number("47352683", margin=20), 200))
+    assert even_light(page, 70) is None
+    vignette = np.linspace(1, 0.5, page.shape[1])
+    assert even_light((page * vignette).astype(np.uint8), 70) is None
+    evened = even_light(_in_shadow(page, 0.9), 70)
+    assert evened is not None
+    assert np.ptp(np.quantile(evened, (0.3, 0.9))) < 20
 
 
 def test_slope_of_rules_is_found_and_boxes_are_turned_back() -> None:
