@@ -31,14 +31,17 @@ _MIN_GAP_SHARE = 0.01  # of the region inside the rim; a smaller gap is not a di
 _MAX_GAP_SHARE = 0.4  # of the region inside the rim; a larger gap is not a digit
 
 # A gap in a thick 0 or 8 is like a hole: compact. A hole has at least this share of the ellipse
-# with the same covariance. A rectangle has 0.95, a triangle 0.83.
+# with the same covariance. A rectangle has 0.95, a triangle 0.83. The second number is subtracted,
+# times the gap's share of the region: the large hole of a 0 may have a notch.
 _MIN_HOLE_SHARE = 0.85
+_HOLE_SHARE_SLOPE = 0.35
 _MIN_PIECE_SHARE = 0.03  # of the largest piece of the gap; smaller pieces are specks
 _MAX_HOLES = 3  # the largest pieces of the gap; only these are compared with holes
-# A 1 without a flag is compact too. Its width / length is at most the first of these numbers. The
-# free widths across and along it differ by at least the second as a factor; around the hole of a 0
-# they are the widths of the strokes, which are alike.
+# A 1 without a flag is compact too. Its width / length and its share of the region are at most the
+# first two of these numbers. The free widths across and along it differ by at least the third as a
+# factor; around the hole of a 0 they are the widths of the strokes, which are alike.
 _MAX_ONE_ASPECT = 0.3
+_MAX_ONE_SHARE = 0.17
 _MIN_FREE_RATIO = 1.4
 
 Corners = npt.NDArray[np.float64]  # (N, 2), x and y of the corners of a polygon
@@ -133,7 +136,7 @@ def _inside(shape: Mask, mask: Mask) -> Mask | None:
         return None
     gap = inside & ~mask
     share = np.count_nonzero(gap) / max(int(np.count_nonzero(inside)), 1)
-    if not _MIN_GAP_SHARE <= share <= _MAX_GAP_SHARE or _is_hole(gap, inside):
+    if not _MIN_GAP_SHARE <= share <= _MAX_GAP_SHARE or _is_hole(gap, inside, share):
         return None
     return inside
 
@@ -170,23 +173,26 @@ def _fill(corners: Corners, height: int, width: int) -> Mask:
     return np.asarray(image)
 
 
-def _is_hole(gap: Mask, inside: Mask) -> bool:
+def _is_hole(gap: Mask, inside: Mask, share: float) -> bool:
     """Return whether a gap is the hole of a thick 0, or the holes of a thick 8, but not a 1.
 
     Args:
         gap: (height, width) bool, not empty.
         inside: (height, width) bool, the region.
+        share: of the region that the gap has.
     """
     pieces = find_components(gap, gap.astype(np.float32))
     assert pieces is not None
     largest = np.argsort(-pieces.area)[:_MAX_HOLES]
     largest = largest[pieces.area[largest] >= _MIN_PIECE_SHARE * pieces.area[largest[0]]]
+    min_share = _MIN_HOLE_SHARE - _HOLE_SHARE_SLOPE * share
     for number in largest.tolist():
         piece = pieces.paint(np.arange(pieces.area.size) == number, tuple(pieces.boxes[number]))
         variances, axes = np.linalg.eigh(_covariance(piece))
-        if pieces.area[number] < _MIN_HOLE_SHARE * 4 * np.pi * np.sqrt(variances.prod()):
+        if pieces.area[number] < min_share * 4 * np.pi * np.sqrt(variances.prod()):
             return False
-    if largest.size > 1 or variances[0] > _MAX_ONE_ASPECT**2 * variances[1]:
+    is_narrow = variances[0] <= _MAX_ONE_ASPECT**2 * variances[1]
+    if largest.size > 1 or not is_narrow or share > _MAX_ONE_SHARE:
         return True
     around = np.diag(axes.T @ _covariance(inside) @ axes)
     across, along = np.sqrt(around) - np.sqrt(variances)

@@ -71,6 +71,7 @@ _MIN_REGION_RANGE_LEVELS = 40  # of 255
 _MIN_WINDOW_SHARE = 0.45  # of its box; ink that covers more may be a window around a digit
 _MAX_GROUND_DIFFERENCE_LEVELS = 40  # between digit and rim; with a larger one, they may be regions
 _MAX_REGION_STROKE_SHARE = 0.33  # as `_MAX_STROKE_SHARE`; wider strokes are the hole of a digit
+_MIN_REGION_ASPECT = 0.5  # height / width of a digit in a region
 
 # Clutter is ink around the digit. With too much clutter, the digit is part of a drawing or a text
 # and implausible.
@@ -122,13 +123,10 @@ def segment_digit(gray: Gray, *, is_part: bool = False) -> Segment | None:
     if not _may_have_region(gray, segment):
         return segment
     region = _find_region(gray, None if segment is None else segment.box)
-    inside = None if region is None else segment_digit(region.gray, is_part=True)
-    if (
-        region is None
-        or inside is None
-        or inside.implausible
-        or stroke_width(inside.ink > 0.5) > _MAX_REGION_STROKE_SHARE * max(inside.ink.shape)
-    ):
+    if region is None:
+        return segment
+    inside = segment_digit(region.gray, is_part=True)
+    if inside is None or inside.implausible or not _is_digit_of_region(inside.ink):
         return segment
     x, y = region.box[:2]
     left, top, right, bottom = inside.box
@@ -161,6 +159,13 @@ def _may_have_region(gray: Gray, segment: Segment | None) -> bool:
         segment.ink.mean() > _MIN_WINDOW_SHARE
         or abs(ground - np.median(rim)) > _MAX_GROUND_DIFFERENCE_LEVELS
     )
+
+
+def _is_digit_of_region(ink: Plane) -> bool:
+    """Return whether ink in a region may be a digit, not the hole of a thick digit or a dash."""
+    height, width = ink.shape
+    strokes_are_thin = stroke_width(ink > 0.5) <= _MAX_REGION_STROKE_SHARE * max(ink.shape)
+    return bool(strokes_are_thin and height >= _MIN_REGION_ASPECT * width)
 
 
 def _find_region(gray: Gray, around: Box | None) -> Region | None:
