@@ -86,10 +86,8 @@ export async function open() {
 }
 """
 # Notes when the page of the site is ready: it has opened the model and checked its golden scores.
-_WATCH_READY = """addEventListener("DOMContentLoaded", () => {
-  new MutationObserver(() => { window.firstMs ??= performance.now(); })
-    .observe(document.body, { attributes: true, attributeFilter: ["data-ready"] });
-});"""
+_WATCH_READY = """new MutationObserver(() => { window.firstMs ??= performance.now(); })
+  .observe(document, { subtree: true, attributes: true, attributeFilter: ["data-ready"] });"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

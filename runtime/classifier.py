@@ -33,6 +33,7 @@ from runtime.preprocess.pipeline import (
     preprocess_batch,
     stack_pixels,
 )
+from runtime.preprocess.segment import Box
 
 if TYPE_CHECKING:
     from runtime.backends.feature_maps import Maps, Network
@@ -41,7 +42,19 @@ if TYPE_CHECKING:
 
 
 # Of a digit alone in a picture that is rejected as one digit; with less, nothing is read.
-_DOUBTFUL_CONFIDENCE = 0.99
+_DOUBTFUL_CONFIDENCE = 0.5
+
+# Distance in digit heights of a digit from the ink around it, which is a frame that `read` removes.
+_MIN_FRAME_MARGIN_HEIGHTS = 0.08
+
+
+def _is_framed(recognition: "Recognition", box: Box) -> bool:
+    """Return whether the one digit that is accepted lies inside of the box of all ink."""
+    (digit,) = (digit for digit in recognition.digits if digit.prediction.accepted)
+    left, top, right, bottom = digit.box
+    margin = _MIN_FRAME_MARGIN_HEIGHTS * (bottom - top)
+    distances = (left - box[0], top - box[1], box[2] - right, box[3] - bottom)
+    return min(distances) > margin
 
 
 class Classifier:
@@ -293,6 +306,8 @@ class Classifier:
         if accepted == 0 or (reader is not None and len(text) == 1):
             preprocessed = preprocess(image if isinstance(image, np.ndarray) else decoder)
             prediction = replace(self.classify_preprocessed(preprocessed), view=preprocessed)
+            if accepted == 1 and _is_framed(recognition, preprocessed.box):
+                return recognition
             if prediction.accepted and len(text) <= 1:
                 return single_digit(prediction)
             if len(text) == 1:

@@ -35,6 +35,8 @@ export HOME=/home/pi USER=pi LANG=C.UTF-8
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs tmp /tmp
+mkdir -p /dev/shm
+mount -t tmpfs shm /dev/shm
 cd /home/pi
 sh /pi/job
 echo "PI-STATUS $?"

@@ -40,6 +40,8 @@ _WIDTH = 100  # characters; the numbers of an array are wrapped to lines of at m
 _INDENT = "    "
 # Only models with this input shape get the function digits_preprocess.
 _MNIST_FORM = Shape(28, 28, 1)
+# A model with such a name would replace the file main.c, or the function digit_edge_classify.
+_RESERVED_NAMES = ("main", "digit_edge")
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,12 @@ def write_c(artifact: Artifact) -> CSource:
 def identifier(text: str) -> str:
     """Convert a model's name to a C identifier in lower case: "my-digits" → "my_digits".
 
-    A name that does not start with a Latin letter gets the prefix "model": "7seg" → "model_7seg".
+    A name that does not start with a Latin letter, and a reserved one, gets the prefix "model":
+    "7seg" → "model_7seg".
     """
     name = re.sub(r"\W+", "_", text.lower(), flags=re.ASCII).strip("_")
-    return name if re.match("[a-z]", name) else f"model_{name}".rstrip("_")
+    is_usable = re.match("[a-z]", name) and name not in _RESERVED_NAMES
+    return name if is_usable else f"model_{name}".rstrip("_")
 
 
 class _Parameters:

@@ -230,9 +230,7 @@ def _compile(artifact: Artifact, path: Path) -> None:
     """Compile an artifact to a library at `path`, which appears whole or not at all."""
     compiler = c_compiler()
     if compiler is None:
-        raise BackendUnavailable(
-            f"{artifact.path} needs a C compiler: {install_hint('native').partition(': ')[0]}"
-        )
+        raise BackendUnavailable(f"{artifact.path} needs a C compiler: {install_hint('native')}")
     with tempfile.TemporaryDirectory(prefix=".compile-", dir=path.parent) as folder:
         source, made = Path(folder) / "model.c", Path(folder) / "model.so"
         source.write_bytes(artifact.data)

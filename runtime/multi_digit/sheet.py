@@ -79,7 +79,8 @@ def _find(plane: Floats) -> Mask | None:
     step = float(np.median(plane[paper])) - float(np.median(plane[around]))
     if step < _MIN_STEP_LEVELS or _sharp_share(plane, sheet, step) < _MIN_SHARP_SHARE:
         return None
-    return _eroded(sheet, _RIM_PX)
+    inside = _eroded(sheet, _RIM_PX)
+    return inside if inside.any() else None
 
 
 def _filled(paper: Mask) -> Mask:

@@ -19,6 +19,7 @@ _MIN_SIDE_PX = 100  # of the picture; a smaller one is a crop of digits
 _REACH_PX = 3  # of the copy; a rule differs from the paper this far above and below
 _NOISE_FACTOR = 3.0  # times the noise; a rule differs more from the paper
 _MIN_LEVELS = 3.0  # of 255 gray levels, that a rule differs from the paper
+_DARK_PAPER_LEVEL = 100  # median gray level; rules on darker paper are light
 _MAX_SLOPE = math.tan(math.radians(16))
 _SLOPE_STEP = 0.005  # in the copy, two rows along a line of 384 columns
 _MIN_RULE_SHARE = 0.4  # of the picture's width, along one slope; a line of digits has less
@@ -41,11 +42,9 @@ def find_slope(gray: Gray) -> float:
     scale = min(_COARSE_SIDE_PX / max(height, width), 1.0)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     plane = np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX)).astype(np.int16)
-    found = 0.0
-    for page in (plane, -plane):
-        found = _slope_of_dark_rules(page)
-        if found:
-            break
+    if np.median(plane) < _DARK_PAPER_LEVEL:
+        plane = -plane
+    found = _slope_of_dark_rules(plane)
     return found if abs(found) >= _MIN_SLOPE else 0.0
 
 

@@ -34,6 +34,7 @@ UNKNOWN = "?"
 # Confidences of the line reader. They were chosen on composed lines of writers who are not trained
 # on: of the digits other than 1 above CERTAIN, 99.6 % were right, whatever the digit network reads.
 MIN_CLEAR_CONFIDENCE = 0.3  # if the digit stands apart, and the digit network is sure of it, too
+MIN_CLEAR_ONE_CONFIDENCE = 0.45  # the same of a 1 among digits alone, no higher than they are
 MIN_CONFIDENCE = 0.75  # if the digit network reads the same
 MIN_ONE_CONFIDENCE = 0.9  # the same of a 1, which may be another stroke
 MIN_STRICT_CONFIDENCE = 0.6  # the same of a line so short that the rejection model must accept, too
@@ -128,9 +129,10 @@ def verify(
     if not readings:
         return []
     strict = len(readings) <= _MAX_STRICT_SIGNS
+    alone = all(reading.label != UNKNOWN for reading in readings)
     pieces = _align(crop.digits, crop, readings, predict, count_work)
     judged = [
-        _judge(reading, piece, crop, strict, confirm)
+        _judge(reading, piece, crop, strict, alone, confirm)
         for reading, piece in zip(readings, pieces, strict=True)
     ]
     doubtful = not all(sign.accepted or sign.is_other for sign in judged)
@@ -138,7 +140,7 @@ def verify(
     if (doubtful or left_over) and _has_more_ink(crop):
         others = _align(crop.ink, crop, readings, predict, count_work)
         for number, (reading, piece) in enumerate(zip(readings, others, strict=True)):
-            sign = _judge(reading, piece, crop, strict, confirm)
+            sign = _judge(reading, piece, crop, strict, alone, confirm)
             if _rank(sign, piece) > _rank(judged[number], pieces[number]):
                 judged[number], pieces[number] = sign, piece
     judged = _reject_slashes(judged, pieces)
@@ -172,7 +174,12 @@ def _rank(sign: Sign, piece: "_Piece") -> tuple[bool, int, float]:
 
 
 def _judge(
-    reading: Reading, piece: "_Piece", crop: LineCrop, strict: bool, confirm: Confirm
+    reading: Reading,
+    piece: "_Piece",
+    crop: LineCrop,
+    strict: bool,
+    alone: bool,
+    confirm: Confirm,
 ) -> Sign:
     """Decide whether a digit is accepted.
 
@@ -181,6 +188,7 @@ def _judge(
         piece: its ink, and what the digit network reads.
         crop: of the line.
         strict: whether the digit network's rejection model has to accept it, too.
+        alone: whether the line has digits alone. Next to an operator, a 1 may be part of it.
         confirm: see `verify`.
     """
     if reading.label == UNKNOWN:
@@ -193,7 +201,7 @@ def _judge(
     if _corrects(prediction, piece, reading) and confirm(prediction, piece.pixels):
         confidence = prediction.confidence
         return Sign(prediction.label, confidence, True, piece.box, prediction, reading.confidence)
-    least = _least_confidence(reading, prediction, piece, crop.digit_height)
+    least = _least_confidence(reading, prediction, piece, crop.digit_height, alone)
     if strict and prediction.label == reading.label != "1":
         least = min(least, MIN_STRICT_CONFIDENCE)
     accepted = reading.confidence >= least
@@ -214,9 +222,9 @@ def _judge(
 
 
 def _least_confidence(
-    reading: Reading, prediction: Prediction, piece: "_Piece", digit_height: float
+    reading: Reading, prediction: Prediction, piece: "_Piece", digit_height: float, alone: bool
 ) -> float:
-    """Return the confidence of the line reader from which on a digit is accepted."""
+    """Return the confidence of the line reader from which on a digit is accepted; see `_judge`."""
     is_one = reading.label == "1"
     if prediction.label != reading.label:
         return CERTAIN_ONE if is_one else CERTAIN
@@ -224,7 +232,8 @@ def _least_confidence(
     is_clear = is_clear and prediction.confidence >= _CLEAR_PROBABILITY
     if is_one:  # any stroke is a clear 1 for the digit network; edges of boxes are high
         is_low = piece.box[3] - piece.box[1] <= digit_height
-        return MIN_CONFIDENCE if is_clear and is_low else MIN_ONE_CONFIDENCE
+        least = MIN_CLEAR_ONE_CONFIDENCE if alone else MIN_CONFIDENCE
+        return least if is_clear and is_low else MIN_ONE_CONFIDENCE
     return MIN_CLEAR_CONFIDENCE if is_clear else MIN_CONFIDENCE
 
 

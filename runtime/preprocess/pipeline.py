@@ -38,6 +38,7 @@ NO_POLARITY = "none"  # of a photograph, whose ink is not segmented
 _SEARCH_SIDE_PX = 192  # a larger image is scaled down to this longer side to find the digit
 _MIN_DIGIT_PX = 28  # longer side; a smaller digit is segmented again in a larger copy
 _TARGET_DIGIT_PX = 48  # longer side of the digit in the larger copy
+_MAX_ASPECT = 3.0  # width / height of a digit; of MNIST's the widest has 2.5
 _MIN_BATCH_IMAGES = 4  # files of a smaller batch are read one by one, not as one tall picture
 _UINT8 = np.dtype(np.uint8)  # once, because `given_pixels` would make it at each call
 # Gray level of 255. A 28x28 image whose top left pixel is at least this light is inverted before it
@@ -65,8 +66,8 @@ class PreprocessedImage:
             - "blank": there is no ink.
             - "photo": the whole image was resized, as the model takes photographs.
         implausible: whether the ink does not have the shape of a digit. The ink is a filled shape,
-            a part of a drawing or text, or has a separate piece in a hole. Also True for a pattern
-            in which ink and background cannot be distinguished.
+            a dash, a part of a drawing or text, or has a separate piece in a hole. Also True for a
+            pattern in which ink and background cannot be distinguished.
         has_neighbors: whether other ink, about as high as the digit, stands in a line with it. Then
             the image may contain a number.
     """
@@ -205,9 +206,14 @@ def preprocess(
         box,
         polarity,
         method,
-        segment.implausible,
+        segment.implausible or _is_dash(segment.box),
         segment.has_neighbors,
     )
+
+
+def _is_dash(box: Box) -> bool:
+    """Return whether ink is wider than any digit, which the network predicts as a 2."""
+    return box[2] - box[0] > _MAX_ASPECT * (box[3] - box[1])
 
 
 def given_pixels(image: ImageSource, form: Form) -> Pixels | None:

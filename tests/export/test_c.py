@@ -33,6 +33,7 @@ from tests.export.conftest import layers_of, patches
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 PUBLISHED = PRETRAINED / "digits-int8.tflite"
+KERNELS = Path(runtime.__file__).parent / "backends/kernels"
 SANITIZED = (*STRICT, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 CC = shutil.which("cc")
 pytestmark = pytest.mark.skipif(CC is None, reason="the C compiler cc is missing: apt install gcc")
@@ -137,6 +138,20 @@ def test_public_names_start_with_the_name_of_the_model(published, tmp_path):
     assert source.name == "meter_digits_7" == identifier("Meter digits 7")
     assert selftest(compile_program(source, tmp_path)) == 0
     assert not re.search(r"\bdigits_|DIGITS_(?!7)", source.code + source.header)
+
+
+def test_public_names_of_a_model_of_any_name_are_no_other_names_of_the_code(published):
+    source = write_c(published)
+    texts = [text for layout in write.LAYOUTS for text in write.files_of(source, layout).values()]
+    texts += [path.read_text() for path in KERNELS.glob("*.h")]
+    files = {Path(name).name for layout in write.LAYOUTS for name in write.files_of(source, layout)}
+    public = re.findall(r"(?<!struct )\bdigits(_\w+)", source.header, flags=re.I)
+    used = {name for text in texts for name in re.findall(r"\w+", text)}
+    taken = {name.removesuffix(end) for end in public for name in used if name.endswith(end)}
+    taken |= {Path(name).stem for name in files}
+    assert "digit_edge" in taken
+    others = [name for name in taken if name and not name.startswith("digits")]
+    assert [name for name in others if identifier(name) == name] == []
 
 
 def test_labels_are_utf8_and_escaped(small, tmp_path):
@@ -614,12 +629,11 @@ def test_missing_tflite_micro_is_reported_in_one_line(tmp_path):
 
 @pytest.fixture(scope="module")
 def program(published, tmp_path_factory):
-    """Return the compiled program of the layout "program"."""
+    """Return the program of the layout "program", compiled with two sanitizers."""
     folder = tmp_path_factory.mktemp("program")
     write.export(published.path, folder, "program")
-    command = ["cc", "-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic"]
-    sources = ["main.c", "digits.c", "-o", "digits"]
-    subprocess.run([*command, *sources], cwd=folder / "digits", check=True)
+    command = [CC, *SANITIZED, "-O1", "main.c", "digits.c", "-o", "digits"]
+    subprocess.run(command, cwd=folder / "digits", check=True)
     return folder / "digits/digits"
 
 
@@ -664,13 +678,99 @@ def test_program_scales_images_with_fewer_gray_levels(published, program, tmp_pa
     assert (found["label"], found["accepted"]) == (expected.label, expected.accepted)
 
 
-def test_program_reads_standard_input_and_escapes_names(published, program, tmp_path):
+def test_program_reads_standard_input(published, program):
     pixels = published.spec.golden.pixels[0].tobytes()
-    done = subprocess.run([program], input=pixels, capture_output=True)
+    done = subprocess.run([program, "-"], input=pixels, capture_output=True)
     assert json.loads(done.stdout)["image"] == "-"
-    name = tmp_path / 'a"b\\c\n'
-    name.write_bytes(pixels)
-    assert json.loads(run_program(program, name).stdout)["image"] == str(name)
+    with open("/dev/null") as empty:
+        done = subprocess.run([program, "-"], stdin=empty, capture_output=True)
+    assert (done.returncode, done.stderr) == (2, b"error: -: empty file; copy it again\n")
+
+
+# Names of files, bytes: escapes, control characters, and valid, invalid and truncated UTF-8.
+NAMES = [
+    b'a"b\\c',
+    bytes(range(1, 47)),
+    bytes(range(48, 160)),
+    bytes(range(160, 256)),
+    "äß中\U0001f600\U0010ffff\ud7ff\ue000\uffff\u202e\u2028\x9b".encode(),
+    b"\xc0\x80\xc1\xbf\xe0\x9f\xbf\xf0\x8f\xbf\xbf",  # overlong
+    b"\xed\xa0\x80\xed\xbf\xbf\xf4\x90\x80\x80\xf8\x88\x80\x80\x80",  # surrogates; too large
+    b"\xe4\xb8x\xf0\x9f\x98",
+]
+
+
+def test_program_prints_names_as_json_as_python_does(published, program, tmp_path):
+    random = np.random.default_rng(3)
+    names = NAMES + [
+        bytes(random.choice([*b"a\x80\x9f\xa0\xbf\xc3\xe1\xed\xef\xf0\xf4\xff"], 30).tolist())
+        for _ in range(100)
+    ]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_bytes(published.spec.golden.pixels[0].tobytes())
+    done = subprocess.run([program, "--", *names], capture_output=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode("ascii").splitlines()
+    assert [json.loads(line)["image"] for line in lines] == list(map(os.fsdecode, names))
+
+
+def test_program_prints_errors_in_one_safe_line_of_utf8(program, tmp_path):
+    done = subprocess.run([program, "--", *NAMES], capture_output=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, b"")
+    lines = done.stderr.decode().split("\n")
+    assert len(lines) == len(NAMES) + 1
+    # Python also escapes characters without a meaning; a terminal does not obey them.
+    assert all(re.sub("[\ud7ff\ue000\uffff\U0010ffff]", "", line).isprintable() for line in lines)
+    assert "äß中" in lines[4]
+    assert r"\udce4\udcb8x" in lines[-2]
+    assert r"\x1b" in lines[1]
+
+
+def test_program_handles_ten_thousand_files(program, published, tmp_path):
+    (tmp_path / "a").write_bytes(published.spec.golden.pixels[0].tobytes())
+    done = run_program(program, "a", *["b"] * 9998, "a", cwd=tmp_path)
+    assert (done.returncode, len(done.stdout.splitlines())) == (2, 2)
+    assert done.stderr == 9998 * "error: b: No such file or directory; check the path\n"
+
+
+def test_program_explains_its_usage(program, published):
+    for option in ("-h", "--help"):
+        done = run_program(program, "missing", option)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("usage: digits")
+        assert "28 x 28 x 1 bytes" in done.stdout
+        assert max(map(len, done.stdout.splitlines())) <= 80
+    done = run_program(program, "--version")
+    assert (done.returncode, done.stdout) == (0, f"model with SHA-256 {published.spec.digest}\n")
+    for arguments in ([], ["--"]):
+        done = run_program(program, *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("usage: digits")
+        assert "\nerror: FILE: missing; " in done.stderr
+    for option in ("--verzion", "-x", "-h1", "--help=", "---", "-\x1b"):
+        done = run_program(program, option)
+        assert (done.returncode, done.stdout) == (2, "")
+        shown = option.replace("\x1b", r"\x1b")
+        assert f"error: {shown}: unknown option; " in done.stderr.splitlines()[-1]
+
+
+def test_two_dashes_end_the_options_of_the_program(program, published, tmp_path):
+    for name in ("--help", "--", "-x"):
+        (tmp_path / name).write_bytes(published.spec.golden.pixels[0].tobytes())
+    done = run_program(program, "--", "--help", "--", "-x", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = [json.loads(line)["image"] for line in done.stdout.splitlines()]
+    assert found == ["--help", "--", "-x"]
+
+
+def test_program_rejects_what_is_not_a_file_in_one_line(program, tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    names = ["folder", "pipe", "missing", "", "x" * 300]
+    done = run_program(program, *names, cwd=tmp_path, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    for line, name in zip(done.stderr.splitlines(), names, strict=True):
+        assert re.fullmatch(rf"error: {name}: [^;]+; [^;]+", line)
 
 
 @pytest.mark.parametrize(
@@ -683,6 +783,7 @@ def test_program_reads_standard_input_and_escapes_names(published, program, tmp_
         b"P5 -1 5 255\n" + bytes(5),
         b"P5 99999999999999999999 1 255\n",
         b"P5 400 400 255\n" + bytes(160_000),
+        b"P5 65536 65537 100\n" + bytes(80_000),  # the product exceeds 32 bits
         b"P5 28 28 65535\n" + bytes(1568),
         b"P5 #" + b"x" * 5000,
         b"P6 28 28 255\n" + bytes(3 * 784),
@@ -695,7 +796,7 @@ def test_program_rejects_other_files_in_one_line(content, program, tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: file: ")
+    assert re.fullmatch("error: file: [^;]+; [^;]+", line)
 
 
 def test_program_selftest_and_full_disk(program):
@@ -704,7 +805,34 @@ def test_program_selftest_and_full_disk(program):
         with open("/dev/full", "w") as full:
             done = subprocess.run([program, "--selftest"], stdout=full, stderr=subprocess.PIPE)
         assert done.returncode == 2
-        assert b"cannot write" in done.stderr
+        assert done.stderr == b"error: standard output: cannot be written; check its disk or pipe\n"
+    done = subprocess.run(["sh", "-c", f"exec {program} --help >&-"], capture_output=True)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"cannot be written" in done.stderr
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_program_of_another_model_takes_images_of_its_own_size(small, tmp_path, channels):
+    layers = layers_of("depthwise")[1][-1:]
+    made = small(f"max-{channels}", (9, 8, channels), layers)
+    write.export(made.path, tmp_path, "program")
+    command = [CC, *SANITIZED, "main.c", f"max_{channels}.c", "-o", "program"]
+    subprocess.run(command, cwd=tmp_path / f"max_{channels}", check=True)
+    pixels = made.spec.golden.pixels[0].tobytes()
+    (tmp_path / "raw").write_bytes(pixels)
+    (tmp_path / "pgm").write_bytes(b"P5 8 9 255\n" + pixels)
+    (tmp_path / "large").write_bytes(b"P5 9 8 255\n" + pixels)
+    (tmp_path / "long").write_bytes(pixels + bytes(5000))
+    program = tmp_path / f"max_{channels}/program"
+    done = run_program(program, "raw", "pgm", "large", "long", cwd=tmp_path)
+    expected = Classifier(open_backend(made, "litert")).classify(made.spec.golden.pixels[0])
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["image"] for each in found] == (["raw", "pgm"] if channels == 1 else ["raw"])
+    assert {each["label"] for each in found} == {expected.label}
+    wrong = ["large", "long"] if channels == 1 else ["pgm", "large", "long"]
+    for name, line in zip(wrong, done.stderr.splitlines(), strict=True):
+        assert re.fullmatch(rf"error: {name}: [^;]+; [^;]+", line)
+    assert f"9 x 8 x {channels} bytes" in run_program(program, "--help").stdout
 
 
 def test_exported_c_file_is_an_artifact(published, tmp_path):

@@ -93,6 +93,7 @@ def test_drawing_that_cannot_be_written_is_an_edge_error(tmp_path) -> None:
 IMPLAUSIBLE_SHAPES = {
     "square": lambda pen: pen.rectangle((60, 60, 140, 140), fill=INK_LEVEL),
     "disc": lambda pen: pen.ellipse((60, 60, 140, 140), fill=INK_LEVEL),
+    "dash": lambda pen: pen.line((40, 100, 160, 100), fill=INK_LEVEL, width=8),
     "ring around a dash": lambda pen: (
         pen.ellipse((50, 40, 150, 160), outline=INK_LEVEL, width=8),
         pen.line((80, 100, 120, 100), fill=INK_LEVEL, width=8),
@@ -158,7 +159,7 @@ def test_letter_b_is_not_accepted_as_8(slant: float, width: int) -> None:
     assert has_straight_left_edge(preprocess(page).pixels)
     assert not CLASSIFIER.classify(page).accepted
     assert not any(prediction.accepted for prediction in CLASSIFIER.classify_batch([page, page]))
-    assert CLASSIFIER.read(page).text in ("", "?")
+    assert set(CLASSIFIER.read(page).text) <= {"?"}
 
 
 def test_letter_b_is_accepted_by_a_model_of_other_classes() -> None:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -36,14 +37,22 @@ class LineBatch:
 
 
 def stack(lines: list[Line]) -> LineBatch:
-    """Pad lines on the right to one width that `STRIDE_PX` divides; empty lines last."""
+    """Pad lines on the right to one width that `STRIDE_PX` divides; empty lines last.
+
+    The CTC loss of a line is infinite if it has fewer columns than `_columns_needed`.
+    """
     ordered = sorted(lines, key=lambda line: not line.text)
-    width = max(line.pixels.shape[1] for line in lines)
+    width = max(max(line.pixels.shape[1], _columns_needed(line) * STRIDE_PX) for line in lines)
     width += -width % (4 * STRIDE_PX)
     pixels = np.zeros((len(lines), HEIGHT_PX, width, 1), np.uint8)
     for line, page in zip(ordered, pixels, strict=True):
         page[:, : line.pixels.shape[1], 0] = line.pixels
     return LineBatch(pixels, tuple(line.text for line in ordered))
+
+
+def _columns_needed(line: Line) -> int:
+    """Return the columns of the shortest path: one a sign, and a blank between two equal ones."""
+    return len(line.text) + sum(sign == following for sign, following in pairwise(line.text))
 
 
 class BatchSource:

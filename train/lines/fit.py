@@ -222,8 +222,8 @@ def fit(
         loss = training.run(watch(source.batches(first, last)), first)
         if not math.isfinite(loss):
             raise EdgeError(
-                f"the training diverged in part {epoch + 1}: its loss is not finite; lower the "
-                "learning rate (--learning-rate)"
+                f"the training diverged in part {epoch + 1}: its loss is not finite; start again "
+                "with another --seed"
             )
         exact = exact_share(training, validation)
         rate = training.recipe.rate(last / steps)

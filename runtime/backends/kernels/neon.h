@@ -13,11 +13,24 @@
 #define BLOCKS 4 /* 4 x 4 registers of sums; 32 registers exist */
 #define LOAD(address) vld1q_s32(address)
 #define LOAD_WEIGHTS(address) vld1q_s8((const int8_t *)(address))
+#define LOAD_FOUR_BLOCKS(weights, address) neon_load_four(weights, address)
 #define REPEAT(address, at) neon_repeat(&(address))
 #define DOT(sums, values, weights) neon_dot(sums, values, weights)
 #define DOT_FOUR_BLOCKS(sums, values, weights) neon_dot_four_blocks(sums, values, weights)
 #define LARGER(a, b) vmaxq_s32(a, b)
 #define STORE(matrix, block, sums, bytes) neon_store(matrix, block, sums, bytes)
+#define STORE_FOUR(matrix, block, sums, bytes) neon_store_four(matrix, block, sums, bytes)
+
+/* Read four registers with one instruction. */
+static ALWAYS_INLINE void neon_load_four(WEIGHTS *registers, const char *address)
+{
+    const int8x16x4_t four = vld1q_s8_x4((const int8_t *)address);
+
+    registers[0] = four.val[0];
+    registers[1] = four.val[1];
+    registers[2] = four.val[2];
+    registers[3] = four.val[3];
+}
 
 /* Read two pairs of values, each into all 16-bit lanes, and add 4 to the address. Assembly, because
  * GCC 12 reads each pair with two instructions. */
@@ -69,6 +82,31 @@ static ALWAYS_INLINE void neon_store(const struct matrix *matrix, int block, VEC
     codes = vaddq_s32(vcvtnq_s32_f32(product), vdupq_n_s32(matrix->zero));
     narrow = vreinterpret_u8_u16(vmovn_u32(vreinterpretq_u32_s32(codes)));
     vst1_lane_u32((uint32_t *)bytes, vreinterpret_u32_u8(vuzp1_u8(narrow, narrow)), 0);
+}
+
+/* The same for four blocks. Saturation limits the codes to those of a byte. */
+static ALWAYS_INLINE void neon_store_four(const struct matrix *matrix, int block,
+                                          const VECTOR *sums, uint8_t *bytes)
+{
+    const float *scales = matrix->scales + block * LANES;
+    const int16x8_t zero = vdupq_n_s16(matrix->zero);
+    int16x4_t narrow[4];
+    int16x8_t low, high;
+    uint8x16_t codes;
+    int b;
+
+#pragma GCC unroll 4
+    for (b = 0; b < 4; b++) {
+        const float32x4_t scale = vld1q_f32(scales + b * LANES);
+
+        narrow[b] = vqmovn_s32(vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums[b]), scale)));
+    }
+    low = vqaddq_s16(vcombine_s16(narrow[0], narrow[1]), zero);
+    high = vqaddq_s16(vcombine_s16(narrow[2], narrow[3]), zero);
+    codes = vqmovun_high_s16(vqmovun_s16(low), high);
+    codes = vmaxq_u8(codes, vdupq_n_u8(matrix->least + matrix->zero));
+    codes = vminq_u8(codes, vdupq_n_u8(matrix->most + matrix->zero));
+    vst1q_u8(bytes, codes);
 }
 
 #include "pixel.h"

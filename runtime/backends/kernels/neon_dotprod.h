@@ -13,12 +13,14 @@
 #define BLOCKS 4 /* 4 x 4 registers of sums; 32 registers exist */
 #define LOAD(address) vld1q_s32(address)
 #define LOAD_WEIGHTS(address) vld1q_s8((const int8_t *)(address))
+#define LOAD_FOUR_BLOCKS(weights, address) neon_load_four(weights, address)
 #define REPEAT(address, at) neon_dotprod_load_word((address) + (at))
 #define DOT(sums, values, weights) neon_dotprod_dot_four(sums, values, 0, weights)
 #define LOAD_FOUR(address) vld1q_s8((const int8_t *)(address))
 #define DOT_FOUR(sums, four, word, weights) neon_dotprod_dot_four(sums, four, word, weights)
 #define LARGER(a, b) vmaxq_s32(a, b)
 #define STORE(matrix, block, sums, bytes) neon_store(matrix, block, sums, bytes)
+#define STORE_FOUR(matrix, block, sums, bytes) neon_store_four(matrix, block, sums, bytes)
 
 /* Read four bytes; a multiplication repeats them. Assembly, because GCC 12 would clear the rest of
  * the register first. */

@@ -13,11 +13,57 @@
  *     lane if DOT repeats it. The macro may instead add 4 to `address`, which starts at the row of
  *     the kernel.
  * DOT(sums, values, weights): add the products of the values and weights of each lane to the sums
+ * LOAD_FOUR_BLOCKS(weights, address): optional; LOAD_WEIGHTS for an array of four
  * DOT_FOUR_BLOCKS(sums, values, weights): optional; DOT for an array of four sums and weights
  * LOAD_FOUR(address), DOT_FOUR(sums, four, word, weights): optional; read four words of the input,
  *     and multiply one of them, which `word` selects
  * LARGER(a, b): maximum of each lane
- * STORE(matrix, block, sums, bytes): requantize the sums of a block, write LANES bytes */
+ * STORE(matrix, block, sums, bytes): requantize the sums of a block, write LANES bytes
+ * STORE_FOUR(matrix, block, sums, bytes): optional; STORE for an array of four sums */
+
+/* Read the weights of one word for the channels of `blocks` registers; move *address behind them. */
+TARGET static ALWAYS_INLINE void NAME_OF(load_weights)(const char **address, const int blocks,
+                                                       WEIGHTS *weights)
+{
+    int b;
+
+#ifdef LOAD_FOUR_BLOCKS
+    if (blocks == 4) {
+        LOAD_FOUR_BLOCKS(weights, *address);
+    } else
+#endif
+#pragma GCC unroll 4
+    for (b = 0; b < blocks; b++) {
+        weights[b] = LOAD_WEIGHTS(*address + b * LANES * WORD_BYTES);
+    }
+    *address += blocks * LANES * WORD_BYTES;
+}
+
+/* Add the products of one word of the input at each position. */
+TARGET static ALWAYS_INLINE void NAME_OF(add_word)(VECTOR sums[4][4], const char **addresses,
+                                                   long at, const char **weights,
+                                                   const int positions, const int blocks)
+{
+    WEIGHTS block_weights[4];
+    int p, b;
+
+    NAME_OF(load_weights)(weights, blocks, block_weights);
+#pragma GCC unroll 4
+    for (p = 0; p < positions; p++) {
+        const VALUES values = REPEAT(addresses[p], at);
+
+#ifdef DOT_FOUR_BLOCKS
+        if (blocks == 4) {
+            DOT_FOUR_BLOCKS(sums[p], values, block_weights);
+            continue;
+        }
+#endif
+#pragma GCC unroll 4
+        for (b = 0; b < blocks; b++) {
+            sums[p][b] = DOT(sums[p][b], values, block_weights[b]);
+        }
+    }
+}
 
 /* Compute `positions` x `blocks` registers of sums and write the largest of each block. If `more`,
  * the registers in `largest` count too. `weights` and `biases` are those of the blocks. The three
@@ -28,10 +74,11 @@ TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix, c
                                                   const int positions, const int blocks,
                                                   const int more, VECTOR *largest)
 {
-    const int register_bytes = LANES * WORD_BYTES;
     const long row_bytes = (long)matrix->row_words * WORD_BYTES;
     VECTOR sums[4][4];
+#ifdef LOAD_FOUR
     WEIGHTS block_weights[4];
+#endif
     int row, p, b;
 
 #pragma GCC unroll 4
@@ -49,6 +96,13 @@ TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix, c
         for (p = 0; p < positions; p++) {
             addresses[p] = corner + offsets[p];
         }
+#ifndef __wasm__ /* the site has to be small */
+        if (row_bytes == WORD_BYTES) { /* the first layer; a loop costs as much as the products */
+            NAME_OF(add_word)(sums, addresses, 0, &weights, positions, blocks);
+            corner += pitch;
+            continue;
+        }
+#endif
 #ifdef LOAD_FOUR
         for (; at + 4 * WORD_BYTES <= row_bytes; at += 4 * WORD_BYTES) {
             VALUES fours[4];
@@ -60,40 +114,19 @@ TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix, c
             }
 #pragma GCC unroll 4
             for (part = 0; part < 4; part++) {
+                NAME_OF(load_weights)(&weights, blocks, block_weights);
 #pragma GCC unroll 4
                 for (b = 0; b < blocks; b++) {
-                    const WEIGHTS one = LOAD_WEIGHTS(weights + b * register_bytes);
-
 #pragma GCC unroll 4
                     for (p = 0; p < positions; p++) {
-                        sums[p][b] = DOT_FOUR(sums[p][b], fours[p], part, one);
+                        sums[p][b] = DOT_FOUR(sums[p][b], fours[p], part, block_weights[b]);
                     }
                 }
-                weights += blocks * register_bytes;
             }
         }
 #endif
         for (; at < row_bytes; at += WORD_BYTES) {
-#pragma GCC unroll 4
-            for (b = 0; b < blocks; b++) {
-                block_weights[b] = LOAD_WEIGHTS(weights + b * register_bytes);
-            }
-#pragma GCC unroll 4
-            for (p = 0; p < positions; p++) {
-                const VALUES values = REPEAT(addresses[p], at);
-
-#ifdef DOT_FOUR_BLOCKS
-                if (blocks == 4) {
-                    DOT_FOUR_BLOCKS(sums[p], values, block_weights);
-                    continue;
-                }
-#endif
-#pragma GCC unroll 4
-                for (b = 0; b < blocks; b++) {
-                    sums[p][b] = DOT(sums[p][b], values, block_weights[b]);
-                }
-            }
-            weights += blocks * register_bytes;
+            NAME_OF(add_word)(sums, addresses, at, &weights, positions, blocks);
         }
         corner += pitch;
     }
@@ -140,6 +173,11 @@ TARGET static ALWAYS_INLINE void NAME_OF(channels)(const struct matrix *matrix,
             NAME_OF(largest)(&copy, weights, biases, corner, offsets + n, pitch, 1, blocks, 1,
                              largest);
         }
+#ifdef STORE_FOUR
+        if (blocks == 4) {
+            STORE_FOUR(&copy, first, largest, target);
+        } else
+#endif
 #pragma GCC unroll 4
         for (b = 0; b < blocks; b++) {
             STORE(&copy, first + b, largest[b], target + b * LANES);
@@ -180,6 +218,8 @@ TARGET static void NAME_OF(row)(const struct matrix *matrix, const struct positi
 #undef DOT
 #undef DOT_FOUR_BLOCKS
 #undef LOAD_FOUR
+#undef LOAD_FOUR_BLOCKS
 #undef DOT_FOUR
 #undef LARGER
 #undef STORE
+#undef STORE_FOUR

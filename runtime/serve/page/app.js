@@ -55,19 +55,18 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !$("ask-token")?.open && event.target !== pad.canvas) $("clear").click();
 });
 
-start();
+onMode();
+const controls = loadControls();
+openEngine();
 
-async function start() {
-  onMode();
-  if ($("choose")) {
-    const { takePictures } = await import("./picture.js");
-    pictures = takePictures(
-      { body: document.body, choose: $("choose"), camera: $("camera"), take: $("take"),
-        file: $("file"), snap: $("snap"), live: $("live") },
-      { use: onPicture, fail: onFailedPicture, change: onCamera },
-    );
-  }
-  await openEngine();
+async function loadControls() {
+  if (!$("choose")) return;
+  const { takePictures } = await import("./picture.js");
+  pictures = takePictures(
+    { body: document.body, choose: $("choose"), camera: $("camera"), take: $("take"),
+      file: $("file"), snap: $("snap"), live: $("live") },
+    { use: onPicture, fail: onFailedPicture, change: onCamera },
+  );
 }
 
 async function openEngine() {
@@ -80,6 +79,7 @@ async function openEngine() {
   }
   showModel();
   if (engine.model.reads_numbers) selectNumbers();
+  await controls;
   document.body.dataset.ready = "true";
   requestAgain();
 }

@@ -49,6 +49,38 @@ int main(int count, char **arguments)
     return fclose(results);
 }
 """
+# Compares neon_store_four with neon_store for random sums, scales, zero points and limits.
+STORES = r"""
+#include MODEL
+int main(void)
+{
+    float scales[16];
+    int32_t sums[16];
+    uint8_t one[16], four[16];
+    unsigned random = 1;
+    int n, i;
+    for (n = 0; n < 100000; n++) {
+        const int zero = n % 256, least = n % 3 ? 0 : n % 7 * 20, most = n % 5 ? 255 : 150 + n % 9;
+        const struct matrix matrix = {.scales = scales, .least = least - zero, .most = most - zero,
+                                      .zero = zero};
+        int32x4_t registers[4];
+        for (i = 0; i < 16; i++) {
+            random = random * 1664525u + 1013904223u;
+            sums[i] = (int32_t)random >> random % 32;
+            scales[i] = (float)(1 + random % 1000) / (float)(1u << random % 24);
+        }
+        for (i = 0; i < 4; i++) {
+            registers[i] = vld1q_s32(sums + 4 * i);
+            neon_store(&matrix, i, registers[i], one + 4 * i);
+        }
+        neon_store_four(&matrix, 0, registers, four);
+        if (memcmp(one, four, 16) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+"""
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler cc")
 
@@ -125,6 +157,18 @@ def test_arm_instructions_give_litert_s_scores_bit_by_bit(
         )
         scores = np.fromfile(tmp_path / "scores", np.float32).reshape(expected.shape)
         np.testing.assert_array_equal(scores, expected, err_msg=name)
+
+
+def test_neon_requantizes_four_registers_as_one(tmp_path) -> None:
+    compiler, emulator, _ = ARM[0]
+    emulator = shutil.which(f"{emulator}-static") or shutil.which(emulator)
+    if shutil.which(compiler) is None or emulator is None:
+        pytest.skip(f"{compiler} or QEMU is missing")
+    (tmp_path / "stores.c").write_text(STORES)
+    options = ["-O1", "-static", "-w", f"-I{KERNELS}", "-DDIGIT_EDGE_KERNELS=<kernels.h>"]
+    command = [compiler, *options, f'-DMODEL="{PUBLISHED}"', "stores.c", "-o", "stores"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    subprocess.run([emulator, "-cpu", "cortex-a53", "./stores"], cwd=tmp_path, check=True)
 
 
 def test_vector_code_compiles_without_warnings(tmp_path) -> None:

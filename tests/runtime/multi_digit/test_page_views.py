@@ -7,7 +7,7 @@ from runtime.multi_digit.frames import find_bars
 from runtime.multi_digit.sheet import isolate_sheet
 from runtime.multi_digit.straighten import find_slope, straighten, turn_box_back
 from runtime.preprocess.connected_components import find_components
-from tests.runtime.multi_digit.test_read_lines import number, read
+from tests.runtime.multi_digit.test_read_lines import CLASSIFIER, number, read
 
 
 def _on_desk(sheet: np.ndarray, desk: int, angle: float = 0.0) -> np.ndarray:
@@ -26,6 +26,13 @@ def test_picture_without_a_desk_has_no_sheet() -> None:
     assert isolate_sheet(number("2683", margin=60)) is None
     gradient = np.tile(np.linspace(40, 230, 400).astype(np.uint8), (300, 1))
     assert isolate_sheet(gradient) is None
+
+
+def test_sheet_of_few_rows_is_none() -> None:
+    page = np.full((64, 456), 30, np.uint8)
+    page[25:39, 20:436] = 220
+    assert isolate_sheet(page) is None
+    assert CLASSIFIER.read(page).lines == ()
 
 
 def test_slope_of_rules_is_found_and_boxes_are_turned_back() -> None:

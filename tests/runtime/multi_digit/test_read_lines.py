@@ -163,6 +163,16 @@ def test_frames_around_digits_are_no_digits(kind: str) -> None:
     assert read(framed(kind)) == (FRAMED,)
 
 
+@pytest.mark.parametrize("label", ["4", "7", "9"])
+def test_one_digit_in_a_circle_is_read_without_it(label: str) -> None:
+    """Together, digit and circle look like a 0 or an 8."""
+    ink = number(label, margin=40)
+    height, width = ink.shape
+    image = Image.fromarray((ink * 255).astype(np.uint8))
+    ImageDraw.Draw(image).ellipse((6, 6, width - 6, height - 6), outline=255, width=3)
+    assert read(np.asarray(image).astype(np.float32) / 255) == (label,)
+
+
 def test_frames_are_found_and_digits_are_none() -> None:
     writing = find_writing(paper(framed("circles")), "circles")
     assert writing is not None
@@ -244,7 +254,7 @@ def test_white_paper_on_a_dark_desk_is_read() -> None:
     assert "5372" in CLASSIFIER.read(desk).lines
 
 
-@pytest.mark.parametrize("turns", [1, 3])
+@pytest.mark.parametrize("turns", [1, 2, 3])
 def test_turned_page_is_read_and_boxes_are_on_the_page_as_given(turns: int) -> None:
     text = "47347"
     page = np.rot90(paper(number(text, margin=60)), turns)
@@ -254,6 +264,33 @@ def test_turned_page_is_read_and_boxes_are_on_the_page_as_given(turns: int) -> N
         left, top, right, bottom = digit.box
         assert page[top:bottom, left:right].min() < 90
         assert 0.5 * HEIGHT < max(right - left, bottom - top) < 1.6 * HEIGHT
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_page_that_reads_both_ways_has_no_accepted_digit(turns: int) -> None:
+    """88008 is a number upside down, too, and no five numbers of one digit."""
+    page = np.ascontiguousarray(np.rot90(paper(number("80008", margin=60)), turns))
+    assert CLASSIFIER.read(page).lines in (("80008",), ("?????",))
+
+
+def test_doubtful_line_of_a_page_is_not_left_out() -> None:
+    """The digits of the second line touch."""
+    first, third = number("4735", margin=20), number("2734", margin=20)
+    second = number("61", gap=-0.1, margin=20)
+    width = max(ink.shape[1] for ink in (first, second, third))
+    lines = [np.pad(ink, ((0, 0), (0, width - ink.shape[1]))) for ink in (first, second, third)]
+    read_lines = read(np.concatenate(lines))
+    assert (read_lines[0], read_lines[-1]) == ("4735", "2734")
+    assert len(read_lines) == 3
+    assert "?" in read_lines[1] or read_lines[1] == "61"
+
+
+def test_digit_among_specks_is_a_place_not_nothing() -> None:
+    ink = number("4", margin=40)
+    random = np.random.default_rng(1)
+    for row, column in random.integers(3, [len(ink) - 6, ink.shape[1] - 6], (9, 2)):
+        ink[row : row + 3, column : column + 3] = 0.8
+    assert read(ink) in (("4",), ("?",))
 
 
 def test_zigzag_is_not_a_number() -> None:

@@ -40,7 +40,7 @@ def test_empty_lines_are_last_in_a_batch_of_one_width() -> None:
     assert stacked.pixels[1, 0, :21, 0].tolist() == [1] * 20 + [0]
 
 
-@pytest.mark.parametrize("texts", [("12", ""), ("", ""), ("7", "?1")])
+@pytest.mark.parametrize("texts", [("12", ""), ("", ""), ("7", "?1"), ("8881111118",)])
 def test_loss_is_finite_with_and_without_empty_lines(
     training: LineTraining, texts: tuple[str, ...]
 ) -> None:
