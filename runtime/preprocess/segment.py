@@ -2,7 +2,8 @@
 
 `segment_digit` subtracts the background, thresholds the contrast and removes ruled lines. Then it
 chooses the connected component that is most likely the digit, and the pieces close to this
-component. `Segment.implausible` marks shapes that are probably not digits.
+component. If the digit is in a region with another ground than its surroundings, all of this is
+repeated in the region. `Segment.implausible` marks shapes that are probably not digits.
 
 `runtime.preprocess.pipeline` calls `segment_digit` for images that are not in MNIST's format yet.
 """
@@ -16,15 +17,17 @@ from runtime.preprocess.background import (
     MIN_AREA_PX,
     MIN_CONTRAST_LEVELS,
     Foreground,
+    otsu,
     subtract_background,
     subtract_even_background,
 )
 from runtime.preprocess.connected_components import Components, Mask, Plane, find_components
 from runtime.preprocess.grayscale import Gray
+from runtime.preprocess.region import MIN_WINDOW_PX as MIN_WINDOW_PX
+from runtime.preprocess.region import Box as Box
+from runtime.preprocess.region import Region, find_region
 from runtime.preprocess.ruled_lines import remove_ruled_lines
-from runtime.preprocess.tight_crop import is_tight, is_window, possible_polarities
-
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
+from runtime.preprocess.tight_crop import is_tight, possible_polarities
 
 # A pixel is ink if its contrast is above both of these limits.
 _STROKE_LEVEL_SHARE = 0.3  # of the ink's mean contrast
@@ -61,13 +64,14 @@ FORMAT_DIGIT_PX = 20  # longer side of a digit in MNIST's format
 # filled shape and implausible: a square has 0.64, a disc 0.5.
 _MAX_STROKE_SHARE = 0.42
 
-WINDOW_RIM_PARTS = 50  # a 50th of a window's longer side is its soft edge, which is cut off
-MIN_WINDOW_PX = 16  # shorter side of the inside of a window
-# A thick angular 0 or 8 is like a window, and its holes like ink. Share of the ellipse with the
-# same covariance, whose area is 4 pi sqrt(det): a hole has more, and so has a 1 without a flag.
-# A rectangle has 0.95, a triangle 0.83.
-_MIN_HOLE_SHARE = 0.85
-_MAX_ONE_SHARE = 0.1  # of a window's area; a larger compact shape is the hole of a thick 0
+# A region around the digit is searched for in a picture of at least this side, whose levels have at
+# least this range.
+_MIN_REGION_SIDE_PX = 32
+_MIN_REGION_RANGE_LEVELS = 40  # of 255
+_MIN_WINDOW_SHARE = 0.45  # of its box; ink that covers more may be a window around a digit
+_MAX_GROUND_DIFFERENCE_LEVELS = 40  # between digit and rim; with a larger one, they may be regions
+_MAX_REGION_STROKE_SHARE = 0.33  # as `_MAX_STROKE_SHARE`; wider strokes are the hole of a digit
+_MIN_REGION_ASPECT = 0.5  # height / width of a digit in a region
 
 # Clutter is ink around the digit. With too much clutter, the digit is part of a drawing or a text
 # and implausible.
@@ -104,6 +108,9 @@ class Segment:
 def segment_digit(gray: Gray, *, is_part: bool = False) -> Segment | None:
     """Segment the digit in a gray picture.
 
+    If the digit is in a region with another ground than the rest of the picture, or in a drawn
+    circle or box, it is segmented in this region alone.
+
     Args:
         gray: uint8 (height, width).
         is_part: whether it is a part of a larger picture. Otherwise, if it is small, faint pixels
@@ -112,6 +119,79 @@ def segment_digit(gray: Gray, *, is_part: bool = False) -> Segment | None:
     Returns:
         The segment; None if the picture is blank, or if the only ink is too small or in a corner.
     """
+    segment = _segment_whole(gray, is_part)
+    if not _may_have_region(gray, segment):
+        return segment
+    region = _find_region(gray, None if segment is None else segment.box)
+    if region is None:
+        return segment
+    inside = segment_digit(region.gray, is_part=True)
+    if inside is None or inside.implausible or not _is_digit_of_region(inside.ink):
+        return segment
+    x, y = region.box[:2]
+    left, top, right, bottom = inside.box
+    return replace(
+        inside,
+        box=(left + x, top + y, right + x, bottom + y),
+        has_neighbors=inside.has_neighbors or _has_neighbors(region.others, region.box),
+    )
+
+
+def _may_have_region(gray: Gray, segment: Segment | None) -> bool:
+    """Return whether the digit may be in a region of the picture.
+
+    It may if the ink is not certainly a digit, fills its box like a window, or has another ground
+    than the picture's rim has.
+
+    Args:
+        gray: uint8 (height, width), the picture.
+        segment: the ink of the picture.
+    """
+    if min(gray.shape) < _MIN_REGION_SIDE_PX:
+        return False
+    if segment is None or segment.implausible:
+        return True
+    left, top, right, bottom = segment.box
+    rim = np.concatenate((gray[0], gray[-1], gray[:, 0], gray[:, -1]))
+    part = gray[top:bottom, left:right]
+    ground = np.quantile(part, 0.8 if segment.dark else 0.2)
+    return bool(
+        segment.ink.mean() > _MIN_WINDOW_SHARE
+        or abs(ground - np.median(rim)) > _MAX_GROUND_DIFFERENCE_LEVELS
+    )
+
+
+def _is_digit_of_region(ink: Plane) -> bool:
+    """Return whether ink in a region may be a digit, not the hole of a thick digit or a dash."""
+    height, width = ink.shape
+    strokes_are_thin = stroke_width(ink > 0.5) <= _MAX_REGION_STROKE_SHARE * max(ink.shape)
+    return bool(strokes_are_thin and height >= _MIN_REGION_ASPECT * width)
+
+
+def _find_region(gray: Gray, around: Box | None) -> Region | None:
+    """Find the region around ink: split the picture at its Otsu threshold, then by its ink."""
+    values = gray.ravel().astype(np.float32)
+    if values.max() - values.min() < _MIN_REGION_RANGE_LEVELS:
+        return None
+    region = find_region(gray, gray >= otsu(values)[0], around)
+    if region is not None:
+        return region
+    found = _find_ink(gray)
+    return None if found is None else find_region(gray, found[1], around)
+
+
+def _find_ink(gray: Gray) -> tuple[Foreground, Mask] | None:
+    """Return a picture without its background, and the mask of its ink without ruled lines."""
+    foreground = subtract_background(gray)
+    if foreground is None:
+        return None
+    stroke = _STROKE_LEVEL_SHARE * foreground.ink_level
+    mask = foreground.contrast > max(stroke, _NOISE_LEVEL_SHARE * foreground.noise_floor)
+    return foreground, remove_ruled_lines(remove_ruled_lines(mask).T).T
+
+
+def _segment_whole(gray: Gray, is_part: bool) -> Segment | None:
+    """Segment the digit in a gray picture that is one region; arguments as for `segment_digit`."""
     for dark in possible_polarities(gray):
         foreground = subtract_even_background(gray, dark)
         if foreground is None:
@@ -126,22 +206,16 @@ def segment_digit(gray: Gray, *, is_part: bool = False) -> Segment | None:
             if max(gray.shape) <= _MAX_SOFT_SIDE_PX:
                 chosen = _with_soft_edges(chosen, foreground.contrast, MIN_CONTRAST_LEVELS)
             return _cut_out(foreground, chosen)
-    foreground = subtract_background(gray)
-    if foreground is None:
+    found = _find_ink(gray)
+    if found is None:
         return None
-    stroke = _STROKE_LEVEL_SHARE * foreground.ink_level
-    mask = foreground.contrast > max(stroke, _NOISE_LEVEL_SHARE * foreground.noise_floor)
-    mask = remove_ruled_lines(remove_ruled_lines(mask).T).T
+    foreground, mask = found
     components = find_components(mask, foreground.contrast)
     if components is None:
         return None
     chosen = _choose(mask, components)
     if chosen is None:
         return None
-    if is_window(chosen[0]):
-        inside = _segment_window(gray, chosen[0], chosen[1], foreground.dark)
-        if inside is not None:
-            return inside
     if max(gray.shape) <= _MAX_SOFT_SIDE_PX and not is_part:
         chosen = _with_soft_edges(chosen, foreground.contrast, foreground.noise_floor)
     segment = _cut_out(foreground, chosen)
@@ -160,54 +234,6 @@ def _has_neighbors(boxes: npt.NDArray[np.intp], box: Box) -> bool:
     lowest = _MIN_NEIGHBOR_SHARE * np.maximum(boxes[:, 3] - boxes[:, 1], bottom - top)
     overlap = np.minimum(boxes[:, 3], bottom) - np.maximum(boxes[:, 1], top)
     return bool((beside & (overlap >= lowest)).any())
-
-
-def _segment_window(gray: Gray, shape: Mask, box: Box, dark: bool) -> Segment | None:
-    """Segment the digit in a window, like a light digit on the dark wheel of a counter.
-
-    Args:
-        gray: uint8 (height, width), the whole picture.
-        shape: the window without the digit, cropped to `box`.
-        box: of the window.
-        dark: whether the window is darker than its surroundings.
-
-    Returns:
-        The segment; None if there is no digit of the opposite polarity in the window.
-    """
-    left, top, right, bottom = box
-    rim = 1 + max(right - left, bottom - top) // WINDOW_RIM_PARTS
-    left, top, right, bottom = left + rim, top + rim, right - rim, bottom - rim
-    if min(right - left, bottom - top) < MIN_WINDOW_PX or _is_hole(~shape[rim:-rim, rim:-rim]):
-        return None
-    inside = segment_digit(gray[top:bottom, left:right], is_part=True)
-    if inside is None or inside.dark == dark or inside.implausible:
-        return None
-    x0, y0, x1, y1 = inside.box
-    return replace(inside, box=(x0 + left, y0 + top, x1 + left, y1 + top))
-
-
-def _is_hole(covered: Mask) -> bool:
-    """Return whether the gap in a window is the hole of a thick 0, or the holes of a thick 8.
-
-    Holes are compact, and so is a 1 without a flag. But it is much smaller than its window.
-
-    Args:
-        covered: (height, width) bool, the part of the window that something covers.
-    """
-    pieces = find_components(covered, covered.astype(np.float32))
-    if pieces is None:
-        return True
-    holes = 0
-    for number, area in enumerate(pieces.area.tolist()):
-        if area < _MIN_PIECE_SHARE * pieces.area.max():
-            continue
-        piece = pieces.paint(np.arange(pieces.area.size) == number, tuple(pieces.boxes[number]))
-        covariance = np.cov(np.nonzero(piece)) if area > 1 else np.eye(2)
-        ellipse = 4 * np.pi * np.sqrt(max(np.linalg.det(covariance), 0))
-        if area < _MIN_HOLE_SHARE * ellipse:
-            return False
-        holes += 1
-    return holes > 1 or bool(pieces.area.max() > _MAX_ONE_SHARE * covered.size)
 
 
 def _with_soft_edges(
@@ -237,15 +263,21 @@ def _cut_out(foreground: Foreground, chosen: tuple[Mask, Box, bool]) -> Segment:
 def is_filled_shape(mask: Mask) -> bool:
     """Return whether a shape is filled instead of drawn with strokes.
 
-    The mean stroke width is estimated as in `dilate_thin_strokes`.
+    Args:
+        mask: (height, width) bool, True for ink, cropped to the shape.
+    """
+    return bool(stroke_width(mask) > _MAX_STROKE_SHARE * max(mask.shape))
+
+
+def stroke_width(mask: Mask) -> float:
+    """Return the mean stroke width of a shape, estimated as in `dilate_thin_strokes`.
 
     Args:
         mask: (height, width) bool, True for ink, cropped to the shape.
     """
     inner = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     outer = sum(np.count_nonzero(side) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
-    width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * (inner + outer), 1)
-    return bool(width > _MAX_STROKE_SHARE * max(mask.shape))
+    return float(2 * np.count_nonzero(mask) / max(np.pi / 4 * (inner + outer), 1))
 
 
 def dilate_thin_strokes(ink: Plane) -> Plane:
@@ -353,10 +385,19 @@ def _choose(
     implausible = clutter > _MAX_CLUTTER_RATIO * float(mass[kept].sum())
     pieces = np.flatnonzero(kept & (mass > _MIN_PIECE_SHARE * mass[main]))
     if pieces.size > 1:
-        outline = components.paint(np.arange(mass.size) == main, bounds)
-        inside = [boxes[piece] - (left, top) * 2 for piece in pieces]
-        inside = [box for box in inside if _surrounds(outline, box)]
-        implausible |= bool(inside) and not (len(inside) == 1 and _is_zero_dot(outline, inside[0]))
+        surrounded = []
+        middle = (boxes[pieces, :2] + boxes[pieces, 2:]) // 2
+        for outer in pieces:
+            within = ((boxes[outer, :2] < middle) & (middle < boxes[outer, 2:])).all(axis=1)
+            within &= pieces != outer
+            if not within.any():
+                continue
+            outline = components.paint(np.arange(mass.size) == outer, bounds)
+            places = boxes[pieces[within]] - (left, top) * 2
+            surrounded += [(outline, place) for place in places if _surrounds(outline, place)]
+        implausible |= bool(surrounded) and not (
+            len(surrounded) == 1 and _is_zero_dot(*surrounded[0])
+        )
     return components.paint(kept, bounds), bounds, implausible
 
 
