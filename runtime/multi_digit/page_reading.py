@@ -61,6 +61,11 @@ class PageReading:
     turns: int
 
     @property
+    def text(self) -> str:
+        """The labels of its lines, also of digits that are not accepted."""
+        return "\n".join("".join(sign.label for sign in line.signs) for line in self.lines)
+
+    @property
     def accepted(self) -> int:
         """The number of accepted digits."""
         return sum(sign.accepted for line in self.lines for sign in line.signs)

@@ -230,8 +230,8 @@ def decode_page(decoder: CachedDecoder) -> list[Page]:
     """Decode a picture and find its writing, at a larger scale if the digits are low.
 
     Returns:
-        The picture; if it shows a sheet on a desk, the sheet alone; if its light has a sharp edge,
-        the picture without it. The one with most writing is first.
+        The picture, and if it shows a sheet on a desk, the sheet alone; the one with most writing
+        is first.
     """
     for color in (False, True):
         decoded = decoder.decode(longest=_DETECTION_SIDE_PX, color=color)
@@ -257,46 +257,30 @@ def decode_page(decoder: CachedDecoder) -> list[Page]:
 
 
 def _pages(decoded: Decoded, name: str) -> list[Page]:
-    """Find the writing of the sheet that a picture shows, and of the picture or it without shadows.
-
-    If there is a sheet, its digits are as high as those that a shadow hides, so that the picture
-    with its shadows is not looked at.
-    """
+    """Find the writing of a picture, and of the sheet that it shows."""
+    pages = [_straightened(decoded, name, None)]
     found = isolate_sheet(decoded.gray)
-    if found is None:
-        pages = [_straightened(decoded, name, None)]
-    else:
+    if found is not None:
         gray, dark = found
-        pages = [_straightened(replace(decoded, gray=gray), name, dark)]
-    even = _without_shadows(decoded, pages[0], name)
-    if even is not None:
-        pages.append(even)
-    elif found is not None:
-        pages.insert(0, _straightened(decoded, name, None))
+        pages.append(_straightened(replace(decoded, gray=gray), name, dark))
     return sorted(pages, key=lambda page: -page.pieces)
 
 
-def _without_shadows(decoded: Decoded, page: Page, name: str) -> Page | None:
-    """Find the writing of a picture without shadows; None if it has none, or is a tight crop.
-
-    Args:
-        decoded: the picture.
-        page: it, or the sheet that it shows.
-        name: of the image, for error messages.
-    """
-    height, writing = len(decoded.gray), page.writing
-    if writing is None or min(decoded.gray.shape) < _MIN_SHADOWED_SIDE_PX:
+def without_shadows(page: Page, name: str) -> Page | None:
+    """Find the writing of a page without shadows; None if it has none, or is a tight crop."""
+    gray, writing = page.decoded.gray, page.writing
+    if writing is None or not writing.dark or min(gray.shape) < _MIN_SHADOWED_SIDE_PX:
         return None
-    if writing.height > _MAX_SHADOWED_HEIGHT_SHARE * height or not writing.dark:
+    if writing.height > _MAX_SHADOWED_HEIGHT_SHARE * len(gray):
         return None
-    gray = straighten(decoded.gray, page.slope) if page.slope else decoded.gray
     even = even_light(gray, writing.height)
     if even is None:
         return None
     try:
-        return Page(replace(decoded, gray=even), find_writing(even, name, dark=True), page.slope)
+        found = find_writing(even, name, dark=True)
     except ImageError:
         return None
+    return Page(replace(page.decoded, gray=even), found, page.slope)
 
 
 def _straightened(decoded: Decoded, name: str, dark: bool | None) -> Page:
