@@ -18,6 +18,7 @@ _MIN_PROPOSED_CONFIDENCE = 0.9  # of the line reader, if fewer than two digits a
 _MIN_PROPOSED_SHARE = 0.5  # … this share of its signs …
 _MIN_DOUBTFUL_CONFIDENCE = 0.7  # … by this confidence
 _PROBABLE = 0.5  # confidence of both networks in one of them
+_UPSIDE_DOWN = str.maketrans("69", "96")  # 0, 1 and 8 are the same; the others are no digits
 _LEFT_OVER_CONFIDENCE = 0.3  # that ink which is read as nothing is no digit
 
 # Which of two readings is better: certain digits that …
@@ -117,6 +118,12 @@ class PageReading:
         accepted = {sign.label for line in self.lines for sign in line.signs if sign.accepted}
         apart = self.longest > 2 or not all(_is_one_piece(line.signs) for line in self.lines)
         return self.longest > 1 and apart and bool(accepted - {"1"})
+
+    def is_upside_down(self, other: "PageReading") -> bool:
+        """Return whether another reading is this one upside down, and each is a number."""
+        return (other.turns - self.turns) % 4 == 2 and other.text == self.text[::-1].translate(
+            _UPSIDE_DOWN
+        )
 
     def recognition(self, source: Page, keep_unknown: bool) -> Recognition:
         """Convert to the pixels of the upright original."""

@@ -354,8 +354,9 @@ def _look_turned(
 
     If the page is turned by 90°, the digits of its lines are not side by side: each is a line of
     its own, or none is found. Upside down, many digits look like others, but rarely all of a line
-    like very certain ones. A turned page is read only if the upright one is doubtful. If it can be
-    read both ways, or its digits are doubtful, too, no digit is accepted.
+    like very certain ones. A turned page is read only if the upright one is doubtful, and not if it
+    is the same number upside down, such as 66 and 99. If the turned page can be read both ways, or
+    its digits are doubtful, too, no digit is accepted.
 
     Args:
         best: the reading of the page as it is.
@@ -378,7 +379,11 @@ def _look_turned(
                 for crops in _whole_views(turned, work):
                     found = max(found, page_reader.read(crops, turns), key=lambda page: page.score)
             readings.append(found)
-    readings = [page for page in readings if page.score > best.score and page.is_number]
+    readings = [
+        page
+        for page in readings
+        if page.score > best.score and page.is_number and not best.is_upside_down(page)
+    ]
     certain = [
         page
         for page in readings
