@@ -33,12 +33,7 @@ from runtime.multi_digit.page_reading import (
     with_doubtful_lines,
 )
 from runtime.multi_digit.page_views import common_places, elect
-from runtime.multi_digit.recognize import (
-    MAX_HELD_PIXELS,
-    Recognition,
-    decode_page,
-    without_shadows,
-)
+from runtime.multi_digit.recognize import MAX_HELD_PIXELS, Recognition, decode_page
 from runtime.multi_digit.verify import Predict, Sign, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
@@ -104,18 +99,12 @@ def read_lines(
         best = page_reader.read(_crops(source.writing, work))
     except _TooMuchWork:
         raise too_much_ink(decoder.name) from None
-    readings = [(best, source)]
     for other in others:
         with suppress(_TooMuchWork):
-            readings.append((page_reader.read(_crops(other.writing, work)), other))
-    if len({page.text for page, _ in readings}) == len(readings) or best.share < _GOOD_SHARE:
-        even = without_shadows(source, decoder.name)
-        with suppress(_TooMuchWork):
-            if even is not None:
-                work.add(_PIXEL_NS * even.decoded.gray.size)
-                readings.append((page_reader.read(_crops(even.writing, work)), even))
-    best, source = max(readings, key=lambda reading: reading[0].score)
-    pages = [page for page, other in readings if other.slope == source.slope]
+            found = page_reader.read(_crops(other.writing, work))
+            if found.score > best.score:
+                best, source = found, other
+    pages = [best]
     gray = source.decoded.gray
     for crops in _other_views(gray, source.writing, best, decoder.name, work):
         with suppress(_TooMuchWork):
@@ -382,7 +371,11 @@ def _look_turned(
     readings = [
         page
         for page in readings
-        if page.score > best.score and page.is_number and not best.is_upside_down(page)
+        if page.score > best.score
+        and page.is_number
+        and not best.is_upside_down(page)
+        # One digit turned may look like two.
+        and (page.accepted >= _MIN_TURNED_SIGNS or best.accepted != 1)
     ]
     certain = [
         page

@@ -230,8 +230,8 @@ def decode_page(decoder: CachedDecoder) -> list[Page]:
     """Decode a picture and find its writing, at a larger scale if the digits are low.
 
     Returns:
-        The picture, and if it shows a sheet on a desk, the sheet alone; the one with most writing
-        is first.
+        The picture; if it shows a sheet on a desk, the sheet alone; if its light has a sharp edge,
+        the picture without it. The one with most writing is first.
     """
     for color in (False, True):
         decoded = decoder.decode(longest=_DETECTION_SIDE_PX, color=color)
@@ -257,16 +257,19 @@ def decode_page(decoder: CachedDecoder) -> list[Page]:
 
 
 def _pages(decoded: Decoded, name: str) -> list[Page]:
-    """Find the writing of a picture, and of the sheet that it shows."""
+    """Find the writing of a picture, of the sheet that it shows, and of it without shadows."""
     pages = [_straightened(decoded, name, None)]
     found = isolate_sheet(decoded.gray)
     if found is not None:
         gray, dark = found
         pages.append(_straightened(replace(decoded, gray=gray), name, dark))
+    even = _without_shadows(pages[0], name)
+    if even is not None:
+        pages.append(even)
     return sorted(pages, key=lambda page: -page.pieces)
 
 
-def without_shadows(page: Page, name: str) -> Page | None:
+def _without_shadows(page: Page, name: str) -> Page | None:
     """Find the writing of a page without shadows; None if it has none, or is a tight crop."""
     gray, writing = page.decoded.gray, page.writing
     if writing is None or not writing.dark or min(gray.shape) < _MIN_SHADOWED_SIDE_PX:

@@ -2,7 +2,7 @@
 
 `runtime.preprocess.background` estimates the light on a very coarse copy, on which the edge of a
 shadow is wide. Here it is estimated on a finer copy, in which only strokes of the digits' height
-are removed. `runtime.multi_digit.recognize.without_shadows` calls `even_light`.
+are removed. `runtime.multi_digit.recognize.decode_page` calls `even_light`.
 """
 
 import numpy as np
