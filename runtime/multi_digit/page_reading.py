@@ -14,12 +14,12 @@ _MIN_DIGIT_SHARE = 0.2  # of a line's signs; with fewer digits it is text
 _MAX_LETTER_ASPECT = 0.95  # width / height of touching signs that may be one letter
 _MIN_ACCEPTED_SHARE = 0.34  # of a line's digits; with fewer accepted it is not a number
 _MIN_PROPOSED_CONFIDENCE = 0.9  # of the line reader, if fewer than two digits are accepted
-# If there is no other number on a page, a doubtful line is one if the line reader is sure of …
+# A line that is not certainly a number is in the text, with `?`, if the line reader is sure of …
 _MIN_PROPOSED_SHARE = 0.5  # … this share of its signs …
 _MIN_DOUBTFUL_CONFIDENCE = 0.7  # … by this confidence
 _PROBABLE = 0.5  # confidence of both networks in one of them
-_UPSIDE_DOWN = str.maketrans("69", "96")  # 0, 1 and 8 are the same; the others are no digits
-_LEFT_OVER_CONFIDENCE = 0.3  # that ink which is read as nothing is no digit
+_UPSIDE_DOWN = str.maketrans("69", "96")  # 0, 1 and 8 stay the same; 2, 3, 4, 5, 7 do not count
+_LEFT_OVER_CONFIDENCE = 0.3  # probability that ink without a label is not a digit
 
 # Which of two readings is better: certain digits that …
 _DOUBT_COST = 0.5  # … a doubtful place weighs

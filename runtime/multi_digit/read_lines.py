@@ -40,7 +40,7 @@ from runtime.preprocess.decode import CachedDecoder
 from runtime.preprocess.grayscale import Gray
 
 _MIN_WHOLE_ASPECT = 0.6  # width / height of a picture that may be a tight crop of one line
-_LOW_DIGITS_SHARE = 0.25  # of the picture's height; a picture of lower digits is no tight crop
+_LOW_DIGITS_SHARE = 0.25  # of the picture's height; a tight crop has higher digits
 _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at with the other polarity
 _STRETCHES = (0.85, 1.2)  # widths in which a line is read again, if …
@@ -264,7 +264,8 @@ class _PageReader:
                 signs = verified[number]
         except _TooMuchWork:
             texts, number = texts[:1], 0
-        # The digit network may have corrected a label, and a hook of a 1 is no sign any more.
+        # The labels of `signs` may differ from the text: the digit network corrects digits, and the
+        # hook of a 1 is dropped.
         own = "".join(sign.label for sign in signs if sign.proposed)
         others = (*texts[:number], *texts[number + 1 :])
         confirmed = set().union(*(common_places(own, other) for other in others))
