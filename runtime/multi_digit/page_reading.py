@@ -1,4 +1,4 @@
-"""What was read of a page: its lines, how certain they are, and whether they are numbers."""
+"""The reading of a page: its lines, how certain they are, and whether they are numbers."""
 
 import math
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ _MIN_PROPOSED_CONFIDENCE = 0.9  # of the line reader, if fewer than two digits a
 _MIN_PROPOSED_SHARE = 0.5  # … this share of its signs …
 _MIN_DOUBTFUL_CONFIDENCE = 0.7  # … by this confidence
 _PROBABLE = 0.5  # confidence of both networks in one of them
-_UPSIDE_DOWN = str.maketrans("69", "96")  # 0, 1 and 8 stay the same; 2, 3, 4, 5, 7 do not count
+_UPSIDE_DOWN = str.maketrans("69", "96")  # other digits that turn into digits stay the same
 _LEFT_OVER_CONFIDENCE = 0.3  # probability that ink without a label is not a digit
 
 # Which of two readings is better: certain digits that …

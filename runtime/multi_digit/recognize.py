@@ -231,7 +231,7 @@ def decode_page(decoder: CachedDecoder) -> list[Page]:
 
     Returns:
         The picture; if it shows a sheet on a desk, the sheet alone; if its light has a sharp edge,
-        the picture without it. The one with most writing is first.
+        the picture in even light. The one with most writing is first.
     """
     for color in (False, True):
         decoded = decoder.decode(longest=_DETECTION_SIDE_PX, color=color)

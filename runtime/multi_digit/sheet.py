@@ -11,6 +11,7 @@ from PIL import Image
 from runtime.preprocess.background import otsu
 from runtime.preprocess.connected_components import Mask, find_components
 from runtime.preprocess.grayscale import Gray
+from runtime.preprocess.region import convex_hull, fill_polygon
 
 _COARSE_SIDE_PX = 160  # longer side of the copy on which a sheet is sought
 _MIN_SIDE_PX = 64  # of the picture; a smaller one is a crop of digits
@@ -70,10 +71,11 @@ def _find(plane: Floats) -> Mask | None:
     paper = found.paint(np.arange(len(found.area)) == largest, whole)
     sheet = _filled(paper)
     around = ~sheet
+    hull = fill_polygon(convex_hull(sheet), *sheet.shape)
     if (
         around.mean() < _MIN_AROUND_SHARE
         or paper.sum() < _MIN_SOLIDITY * sheet.sum()
-        or sheet.sum() < _MIN_STRAIGHT_SHARE * _hull_area(sheet)
+        or sheet.sum() < _MIN_STRAIGHT_SHARE * hull.sum()
     ):
         return None
     step = float(np.median(plane[paper])) - float(np.median(plane[around]))
@@ -91,31 +93,6 @@ def _filled(paper: Mask) -> Mask:
         before = np.flip(np.logical_or.accumulate(np.flip(paper, axis), axis=axis), axis)
         filled &= after & before
     return filled
-
-
-def _hull_area(mask: Mask) -> float:
-    """Return the area of the convex hull of a mask, in pixels."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    first = mask[rows].argmax(axis=1)
-    last = mask.shape[1] - mask[rows, ::-1].argmax(axis=1)
-    left = _lower_hull(rows.tolist(), first.tolist())
-    right = _lower_hull(rows.tolist(), (-last).tolist())
-    at = np.arange(rows[0], rows[-1] + 1)
-    ends = [np.interp(at, *np.transpose(np.array(hull, np.float64))) for hull in (left, right)]
-    return float(-sum(end.sum() for end in ends))
-
-
-def _lower_hull(x: list[int], y: list[int]) -> list[tuple[int, int]]:
-    """Return the lower convex hull of points sorted by x (A. M. Andrew's monotone chain, 1979)."""
-    hull: list[tuple[int, int]] = []
-    for point in zip(x, y, strict=True):
-        while len(hull) > 1:
-            (x0, y0), (x1, y1) = hull[-2:]
-            if (x1 - x0) * (point[1] - y0) > (y1 - y0) * (point[0] - x0):
-                break
-            hull.pop()
-        hull.append(point)
-    return hull
 
 
 def _sharp_share(plane: Floats, sheet: Mask, step: float) -> float:

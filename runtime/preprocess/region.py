@@ -125,12 +125,12 @@ def _inside(shape: Mask, mask: Mask) -> Mask | None:
     """
     height, width = shape.shape
     side = min(height, width)
-    corners = _convex_hull(shape)
+    corners = convex_hull(shape)
     center = np.mean(np.nonzero(shape), axis=1)[::-1]
     fringe = 2 * _FRINGE_PX / side
     rim_width = max(2 * _RIM_SHARE, fringe + 2 * _MIN_RIM_PX / side)
-    whole = _fill(center + (1 - fringe) * (corners - center), height, width)
-    inside = _fill(center + (1 - rim_width) * (corners - center), height, width)
+    whole = fill_polygon(center + (1 - fringe) * (corners - center), height, width)
+    inside = fill_polygon(center + (1 - rim_width) * (corners - center), height, width)
     rim = whole & ~inside
     if np.count_nonzero(shape & rim) < _MIN_RIM_COVER * np.count_nonzero(rim):
         return None
@@ -141,8 +141,15 @@ def _inside(shape: Mask, mask: Mask) -> Mask | None:
     return inside
 
 
-def _convex_hull(shape: Mask) -> Corners:
-    """Return the corners of a shape's convex hull, by Andrew's monotone chain."""
+def convex_hull(shape: Mask) -> Corners:
+    """Return the corners of a shape's convex hull, by A. M. Andrew's monotone chain (1979).
+
+    Args:
+        shape: (height, width) bool, not empty.
+
+    Returns:
+        (N, 2), x and y of pixels of the shape.
+    """
     rows = np.flatnonzero(shape.any(axis=1))
     first = shape[rows].argmax(axis=1)
     last = shape.shape[1] - 1 - shape[rows, ::-1].argmax(axis=1)
@@ -166,8 +173,14 @@ def _chain(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return kept
 
 
-def _fill(corners: Corners, height: int, width: int) -> Mask:
-    """Return the mask (height, width) of a polygon."""
+def fill_polygon(corners: Corners, height: int, width: int) -> Mask:
+    """Return the mask (height, width) of a polygon.
+
+    Args:
+        corners: (N, 2), x and y in pixels.
+        height: of the mask in pixels.
+        width: of the mask in pixels.
+    """
     image = Image.new("1", (width, height))
     ImageDraw.Draw(image).polygon([(x, y) for x, y in corners.tolist()], fill=1)
     return np.asarray(image)
