@@ -2,7 +2,8 @@
 
 A Pi with ARMv6 is QEMU's board raspi0, the others are QEMU's board virt.
 
-`deploy.emulation.table` measures with this module, and deploy/tests/test_docs.py boots systemd.
+`deploy.emulation.table` measures with this module, deploy/tests/test_memory.py runs the conformance
+suite with it, and deploy/tests/test_docs.py boots systemd.
 With `-icount shift=0` QEMU advances the emulated clock by one nanosecond per instruction, whatever
 the load of this machine. Therefore the Pi's clock counts instructions. The counts show regressions;
 they are not the times of a real Pi.
@@ -12,21 +13,23 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.emulation import roots
 from deploy.emulation.user import Pi
+from deploy.systems import System
 from runtime.errors import EdgeError
 
 MEMORY_MIB = 512  # memory of an emulated Pi, as of a Zero 2 W, the smallest supported Pi
-_TIMEOUT_S = 3600  # an emulated Pi that has not powered off after this time is killed: EdgeError
+_TIMEOUT_S = 1800  # an emulated Pi that has not powered off after this time is killed: EdgeError
 # Size of the ext4 file system; enough for a system with all engines. The size of an SD card in QEMU
 # is a power of two.
 _DISK_MIB = 2048
 _ARMV6 = "arm1176"  # QEMU's name of the processor of a raspi0
 _END = b"PI-STATUS "  # begins the last line that `_START` prints
-_QUOTED_CHARS = 2000  # length of the end of the console output that an error message quotes
+_QUOTED_LINES = 5  # last lines of the console that the error message of an endless boot quotes
 
 # First program on the disk: runs /pi/job, prints the exit status of the job, and powers off.
 _START = """#!/bin/sh
@@ -35,6 +38,8 @@ export HOME=/home/pi USER=pi LANG=C.UTF-8
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs tmp /tmp
+mkdir /dev/shm
+mount -t tmpfs shm /dev/shm
 cd /home/pi
 sh /pi/job
 echo "PI-STATUS $?"
@@ -48,7 +53,7 @@ def disk(pi: Pi, files: Mapping[str, bytes], place: Path) -> None:
     """Write a disk image with the file system of a Pi.
 
     Args:
-        pi: the Pi; its folder `written` must contain the subfolders up and root.
+        pi: the Pi.
         files: additional files, path on the Pi → content. The files become executable.
         place: disk image to write; an existing image is replaced.
 
@@ -63,6 +68,8 @@ def disk(pi: Pi, files: Mapping[str, bytes], place: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         path.chmod(0o755)
+    for name in ("up", "root"):
+        (pi.written / name).mkdir(parents=True, exist_ok=True)
     layers = ":".join(map(str, (added, pi.written / "up", *pi.layers)))
     # Mount the layers in a user namespace, in which all files belong to root.
     script = 'mount -t overlay overlay -o "userxattr,lowerdir=$1" "$2" && shift && shift && "$@"'
@@ -94,23 +101,23 @@ def disk(pi: Pi, files: Mapping[str, bytes], place: Path) -> None:
 
 
 def boot(
-    disk: Path,
+    system: System,
     cpu: str,
+    disk: Path,
     *,
     start: str = "/pi/start",
-    environment: str = "",
 ) -> str:
     """Boot a disk image, wait until the Pi powers off, and return the output of its console.
 
     Args:
-        disk: disk image; it is not changed.
+        system: operating system on the disk, for error messages.
         cpu: QEMU's name of the processor.
+        disk: disk image; it is not changed.
         start: path of the first program: /pi/start or an init.
-        environment: an environment variable for the first program, NAME=VALUE; empty for none.
 
     Raises:
-        EdgeError: The Pi did not power off within an hour, or QEMU failed. The message ends with
-            the output of the console.
+        EdgeError: The Pi did not power off within half an hour, or QEMU failed. The message is one
+            line; it ends with the last lines of the console.
     """
     kernel = roots.part("kernel-armv6" if cpu == _ARMV6 else "kernel")
     options = "quiet loglevel=3 panic=-1 norandmaps console=ttyAMA0"
@@ -130,7 +137,8 @@ def boot(
     command += ["-L", str(roots.part("emulators") / "usr/share/qemu")]
     command += ["-icount", "shift=0,sleep=off"]  # one nanosecond per instruction
     command += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(kernel / "initrd")]
-    command += ["-append", f"{options} PI_START={start} {environment}"]
+    command += ["-append", f"{options} PI_START={start}"]
+    end = time.monotonic() + _TIMEOUT_S
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as qemu:
@@ -149,10 +157,11 @@ def boot(
             timer.cancel()
     console = b"".join(lines).decode(errors="replace").replace("\r", "")
     if status not in (0, -signal.SIGTERM):
-        raise EdgeError(
-            f"QEMU ended with status {status}, or was killed because the emulated Pi did not power "
-            f"off within {_TIMEOUT_S} s; its console: {console[-_QUOTED_CHARS:]}"
-        )
+        late = f"the emulated Pi did not power off within {_TIMEOUT_S} s"
+        reason = late if time.monotonic() >= end else f"QEMU ended with status {status}"
+        printed = [line.strip() for line in console.splitlines() if line.strip()]
+        last = " | ".join(printed[-_QUOTED_LINES:]) or "none"
+        raise EdgeError(f"{system.name} on {cpu}: {reason}; last lines of its console: {last}")
     return console
 
 

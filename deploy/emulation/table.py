@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.emulation import installed, machine, roots
+from deploy.emulation import installed, machine
 from deploy.systems import System
 from deploy.wheels import CHECKOUT
 from runtime.errors import EdgeError
@@ -23,9 +23,6 @@ BASELINE = CHECKOUT / "benchmarks/results/pi.json"  # the figures that new figur
 # Quoted in messages if a figure is worse or the baseline is damaged.
 REMEDY = "make a new baseline: .venv-pi/bin/python -m deploy.emulation --measure --baseline"
 MAX_INCREASE_SHARE = 0.02  # share of the baseline's figure; a larger increase fails the comparison
-# (system, processor) of a Zero 2 W, the smallest supported Pi. With this pair, the conformance
-# suite of the system's first engine also runs, within 512 MiB.
-ZERO_2_W = ("trixie-arm64", "cortex-a53")
 _QUOTED_CHARS = 2000  # length of the end of the console output that an error message quotes
 # Processor → boards with this processor, for the table.
 _BOARDS = {
@@ -94,21 +91,15 @@ def make_disk(system: System, folder: Path) -> Path:
     Raises:
         EdgeError: The disk image cannot be made.
     """
-    # The kernel passes unknown parameters to init as environment variables (PI_TESTED).
-    python = installed.python(system.engines[0])
-    suite = f"PYTHONPATH=/pi/pytest {python} -m pytest -q -p no:cacheprovider /pi/engines"
-    job = f"""
-if [ "$PI_TESTED" ]; then {python} -m digit_edge selftest && (cd /tmp && {suite}) || exit; fi
-exec python3 /pi/measure.py {" ".join(system.engines)}
-"""
-    pi = installed.with_engines(system, system.cpus[0], folder)
-    for name in ("up", "work", "root"):
-        (pi.written / name).mkdir(parents=True, exist_ok=True)
+    job = f"exec python3 /pi/measure.py {' '.join(system.engines)}"
     guest = Path(__file__).parent / "guest/measure.py"
-    content = {"/pi/job": job.encode(), "/pi/measure.py": guest.read_bytes()}
-    content |= _tree(roots.part("pytest"), "/pi/pytest")
-    content |= _tree(CHECKOUT / "tests/engines", "/pi/engines")
-    machine.disk(pi, content | {"/pi/digit.png": _digit()}, folder / "disk")
+    files = {
+        "/pi/job": job.encode(),
+        "/pi/measure.py": guest.read_bytes(),
+        "/pi/digit.png": _digit(),
+    }
+    pi = installed.with_engines(system, system.cpus[0], folder)
+    machine.disk(pi, files, folder / "disk")
     return folder / "disk"
 
 
@@ -126,9 +117,8 @@ def measure(system: System, cpu: str, disk: Path) -> list[Row]:
     Raises:
         EdgeError: The system does not boot, or a command on the system fails.
     """
-    tested = "PI_TESTED=1" if (system.name, cpu) == ZERO_2_W else ""
-    console = machine.boot(disk, cpu, environment=tested)
-    if "PI-STATUS 0" not in console or (tested and " passed" not in console):
+    console = machine.boot(system, cpu, disk)
+    if "PI-STATUS 0" not in console:
         raise EdgeError(f"{system.name} on {cpu}: {console[-_QUOTED_CHARS:]}")
     # Search inside lines: the kernel and the engines print to the same console.
     printed = [json.loads(text) for text in re.findall(r"PI-ROW (\{.*\})", console)]
@@ -238,13 +228,6 @@ def _millions(field: str, value: int) -> str:
     if not value:
         return "–"
     return f"{value / 1e6:.2f}" if field.startswith("inference") else f"{value / 1e6:.1f}"
-
-
-def _tree(folder: Path, place: str) -> dict[str, bytes]:
-    """Return the Python files of a folder: path on the Pi → content."""
-    return {
-        f"{place}/{file.relative_to(folder)}": file.read_bytes() for file in folder.rglob("*.py")
-    }
 
 
 def _digit() -> bytes:

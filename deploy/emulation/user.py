@@ -108,7 +108,7 @@ class Pi:
             error here; see `output`.
 
         Raises:
-            subprocess.TimeoutExpired: The command did not end in time.
+            EdgeError: The command did not end in time.
         """
         for name in ("up", "work", "root"):
             (self.written / name).mkdir(parents=True, exist_ok=True)
@@ -127,24 +127,34 @@ class Pi:
         }
         if online:
             inside |= {name: os.environ[name] for name in _NETWORK_VARIABLES if name in os.environ}
-        done = subprocess.run(
-            [
-                *("unshare", "--user", "--map-root-user", "--mount", "--pid"),
-                *(("--fork", "--kill-child") if online else ("--fork", "--kill-child", "--net")),
-                *("sh", "-c", _ENTER, "enter", ":".join(map(str, self.layers))),
-                *(str(self.written), str(self.written / "root")),
-                *(str(part) for pair in shared.items() for part in pair),
-                "--",
-                *map(str, command),
-            ],
-            env=inside | dict(environment or {}),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-        )
-        # The kernel makes this folder without permissions; with permissions, it can be deleted.
-        (self.written / "work/work").chmod(0o700)
+        arguments = [
+            *("unshare", "--user", "--map-root-user", "--mount", "--pid"),
+            *(("--fork", "--kill-child") if online else ("--fork", "--kill-child", "--net")),
+            *("sh", "-c", _ENTER, "enter", ":".join(map(str, self.layers))),
+            *(str(self.written), str(self.written / "root")),
+            *(str(part) for pair in shared.items() for part in pair),
+            "--",
+            *map(str, command),
+        ]
+        try:
+            done = subprocess.run(
+                arguments,
+                env=inside | dict(environment or {}),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout_s,
+            )
+        except subprocess.TimeoutExpired as error:
+            printed = b"" if error.stdout is None else error.stdout
+            last = printed.decode(errors="replace").strip().rpartition("\n")[2] or "none"
+            raise EdgeError(
+                f"{' '.join(map(str, command))} on {self.cpu}: did not end within {timeout_s:g} s; "
+                f"last line of its output: {last}"
+            ) from error
+        finally:
+            # The kernel makes this folder without permissions; with permissions, it can be deleted.
+            (self.written / "work/work").chmod(0o700)
         return done
 
 

@@ -145,9 +145,8 @@ def on_target(
         The row of the microcontroller.
 
     Raises:
-        EdgeError: the compiler prints a warning, a program or QEMU fails, or a frame is converted
-            to other pixels than by the runtime.
-        TimeoutExpired: a program or QEMU runs for more than ten minutes.
+        EdgeError: the compiler prints a warning, a program or QEMU fails or runs for more than ten
+            minutes, or a frame is converted to other pixels than by the runtime.
     """
     compile_for = [f"{target.compiler}gcc", *STRICT, optimization, *BARE, *target.options]
     link = [target.start, "-Wl,--gc-sections", f"-Wl,--defsym=FLASH={target.flash}"]

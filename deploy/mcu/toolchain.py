@@ -58,23 +58,26 @@ class Toolchain:
             timeout_s: after this time the program is killed.
 
         Raises:
-            EdgeError: the program's exit status is not 0; the message contains its output.
-            TimeoutExpired: the program ran longer than `timeout_s`.
+            EdgeError: the program's exit status is not 0, and the message contains its output; or
+                the program ran longer than `timeout_s`.
         """
         enter: list[str] = []
         if self._root is not None:
             enter = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _ENTER, "enter"]
             enter += [str(self._root), str(self._folder)]
-        done = subprocess.run(
-            [*enter, *command],
-            cwd=self._folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout_s,
-            env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"},
-        )
+        try:
+            done = subprocess.run(
+                [*enter, *command],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=timeout_s,
+                env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"},
+            )
+        except subprocess.TimeoutExpired as error:
+            raise EdgeError(f"{' '.join(command)}: did not end within {timeout_s:g} s") from error
         if done.returncode:
             printed = done.stdout.strip()[-_MESSAGE_CHARACTERS:]
             raise EdgeError(

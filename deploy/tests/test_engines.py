@@ -16,6 +16,7 @@ from deploy.emulation.user import output
 from deploy.systems import SYSTEMS, System
 from deploy.wheels import CHECKOUT
 from runtime.backends import ENGINES
+from runtime.errors import EdgeError
 
 GUEST = CHECKOUT / "deploy/emulation/guest"
 # Every combination of system, engine and processor.
@@ -128,3 +129,10 @@ def test_command_classifies_the_examples(system: System, card: Path) -> None:
     command = (python(system.engines[0]), "-m", "digit_edge", "classify", "--json", *pictures)
     printed = output(pi.run(*command))
     assert [json.loads(line)["label"] for line in printed.splitlines()] == ["7", "5", "3"]
+
+
+def test_endless_command_is_killed_and_named(card: Path) -> None:
+    pi = with_engines(SYSTEMS[1], "cortex-a53", card)
+    expected = "on cortex-a53: did not end within 10 s; last line of its output: started"
+    with pytest.raises(EdgeError, match=expected):
+        pi.run("sh", "-c", "echo started; sleep 600", timeout_s=10)

@@ -105,10 +105,6 @@ def test_classifier_works_after_a_second_fork(classifier):
 
 
 def test_classifier_works_in_a_pool_of_forked_processes(classifier):
-    try:
-        multiprocessing.get_context("fork").Lock()
-    except FileNotFoundError:
-        pytest.skip("a pool of processes needs /dev/shm, which `make pi` does not emulate")
     pixels = classifier.spec.golden.pixels
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
