@@ -94,7 +94,10 @@ def crop_line(writing: Writing, line: TextLine) -> LineCrop | None:
     slope = line.slope
     span = across.max() - across.min()
     if len(boxes) >= _MIN_SLOPE_DIGITS and span > _MIN_SLOPE_SPAN_HEIGHTS * writing.height:
-        slope = float(np.polyfit(across, down, 1)[0])
+        # Least squares. np.polyfit of NumPy 1.24 would warn if an engine has switched off subnormal
+        # numbers, as tflite-runtime does on Arm.
+        from_mean = across - across.mean()
+        slope = float((from_mean * down).sum() / (from_mean**2).sum())
     elif len(writing.groups) < _MIN_SLOPE_DIGITS:
         slope = 0.0
     slope = min(max(slope, -_MAX_SLOPE), _MAX_SLOPE)
