@@ -41,6 +41,7 @@ _MIN_HEIGHT_PX = 5  # pixels of a typical digit; a page with lower digits cannot
 _MAX_SPECK_HEIGHTS = 0.25  # digit heights; a component whose sides are both shorter is a speck
 _MAX_TALL_HEIGHTS = 2.5  # digit heights; a higher component is not writing
 _MAX_WIDE_HEIGHTS = 8.0  # digit heights; a wider component is not writing
+_MIN_FRAMED_HEIGHTS = 0.4  # digit heights; lower ink does not make a component a frame around it
 # A component is flat, like a dash or an underline, if all three hold.
 _MAX_FLAT_HEIGHTS = 0.4  # digit heights; its height
 _MIN_FLAT_WIDTH_HEIGHTS = 1.2  # digit heights; its width
@@ -241,6 +242,9 @@ def find_writing(
         )
     frames = find_frames(components)
     height = _typical_height(components, at_rim, frames)
+    if frames.any():
+        frames = find_frames(components, _MIN_FRAMED_HEIGHTS * height)
+        height = _typical_height(components, at_rim, frames)
     bars = find_bars(components, height)
     if bars.any():
         frames |= bars
