@@ -20,7 +20,7 @@ import numpy as np
 from runtime.backends import Pixels
 from runtime.errors import ImageError
 from runtime.multi_digit.layout import Writing, find_writing, too_much_ink
-from runtime.multi_digit.line_crop import LineCrop, crop_line, crop_whole
+from runtime.multi_digit.line_crop import LineCrop, crop_lines, crop_whole
 from runtime.multi_digit.line_reader import LineReader, Reading
 from runtime.multi_digit.page_reading import (
     LineReading,
@@ -162,8 +162,7 @@ def _crops(writing: Writing | None, work: _Work) -> list[LineCrop]:
     work.add(_GROUP_NS * len(writing.groups))
     lines = writing.text_lines()
     work.add(_LINE_NS * len(lines))
-    crops = (crop_line(writing, line) for line in lines)
-    return [crop for crop in crops if crop is not None]
+    return crop_lines(writing, lines)
 
 
 class _PageReader:
@@ -308,7 +307,7 @@ def _other_views(
     numbers = sum(sum(sign.accepted for sign in line.signs) > 1 for line in first.lines)
     framed = writing is not None and bool(writing.frames.any())
     is_low = writing is not None and writing.height < _LOW_DIGITS_SHARE * len(gray)
-    is_good = first.log_confidence >= _GOOD_LOG_CONFIDENCE
+    is_good = first.log_confidence >= _GOOD_LOG_CONFIDENCE and first.longest > 1
     if numbers <= 1 and not framed and not (is_low and is_good):
         for crops in _whole_views(picture.decoded.gray, work):
             yield picture, crops
