@@ -290,7 +290,12 @@ def _straightened(decoded: Decoded, name: str, dark: bool | None) -> Page:
     slope = find_slope(decoded.gray)
     if slope:
         decoded = replace(decoded, gray=straighten(decoded.gray, slope))
-    return Page(decoded, find_writing(decoded.gray, name, dark=dark), slope)
+    # A dark corner may outweigh the ink, so that the polarity is wrong.
+    for polarity in (None, True, False) if dark is None else (dark,):
+        writing = find_writing(decoded.gray, name, dark=polarity)
+        if writing is not None:
+            break
+    return Page(decoded, writing, slope)
 
 
 @dataclass(frozen=True)
