@@ -257,8 +257,14 @@ def decode_page(decoder: CachedDecoder) -> list[Page]:
 
 
 def _pages(decoded: Decoded, name: str) -> list[Page]:
-    """Find the writing of a picture, of the sheet that it shows, and of it without shadows."""
+    """Find the writing of a picture, of the sheet that it shows, and of it without shadows.
+
+    If the picture seems to have light ink, or none, dark ink is looked for, too: a dark corner or
+    a pen may outweigh the ink, so that the polarity is wrong.
+    """
     pages = [_straightened(decoded, name, None)]
+    if pages[0].writing is None or not pages[0].writing.dark:
+        pages.append(_straightened(decoded, name, True))
     found = isolate_sheet(decoded.gray)
     if found is not None:
         gray, dark = found
@@ -290,12 +296,7 @@ def _straightened(decoded: Decoded, name: str, dark: bool | None) -> Page:
     slope = find_slope(decoded.gray)
     if slope:
         decoded = replace(decoded, gray=straighten(decoded.gray, slope))
-    # A dark corner may outweigh the ink, so that the polarity is wrong.
-    for polarity in (None, True, False) if dark is None else (dark,):
-        writing = find_writing(decoded.gray, name, dark=polarity)
-        if writing is not None:
-            break
-    return Page(decoded, writing, slope)
+    return Page(decoded, find_writing(decoded.gray, name, dark=dark), slope)
 
 
 @dataclass(frozen=True)
