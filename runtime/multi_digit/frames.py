@@ -30,8 +30,14 @@ _MIN_HIGH_BAR = 1.15
 _MAX_UNEVEN_SPACE = 0.06  # of the space between two bars
 
 
-def find_frames(components: Components) -> Flags:
-    """Return for each component whether it is a frame around other ink."""
+def find_frames(components: Components, min_content_px: float = 0.0) -> Flags:
+    """Return for each component whether it is a frame around other ink.
+
+    Args:
+        components: of the page.
+        min_content_px: height of the ink in a frame; a lower piece may be that of a broken rule in
+            a digit.
+    """
     boxes = components.boxes
     sizes = boxes[:, 2:] - boxes[:, :2]
     areas = sizes.prod(axis=1)
@@ -47,6 +53,7 @@ def find_frames(components: Components) -> Flags:
             & (boxes[:, 2] < right)
             & (boxes[:, 3] < bottom)
             & (sizes[:, 1] * _MAX_SIZES >= bottom - top)
+            & (sizes[:, 1] >= min_content_px)
         )
         if not inside.any():
             continue

@@ -41,6 +41,9 @@ _MIN_HEIGHT_PX = 5  # pixels of a typical digit; a page with lower digits cannot
 _MAX_SPECK_HEIGHTS = 0.25  # digit heights; a component whose sides are both shorter is a speck
 _MAX_TALL_HEIGHTS = 2.5  # digit heights; a higher component is not writing
 _MAX_WIDE_HEIGHTS = 8.0  # digit heights; a wider component is not writing
+_MIN_FILLED_RUN_SHARE = 0.6  # of a component's width; the mean length of its runs, if it is filled
+_MIN_FILLED_ASPECT = 0.4  # width / height; a narrower filled component is a stroke
+_MIN_FRAMED_HEIGHTS = 0.4  # digit heights; lower ink does not make a component a frame around it
 # A component is flat, like a dash or an underline, if all three hold.
 _MAX_FLAT_HEIGHTS = 0.4  # digit heights; its height
 _MIN_FLAT_WIDTH_HEIGHTS = 1.2  # digit heights; its width
@@ -241,6 +244,9 @@ def find_writing(
         )
     frames = find_frames(components)
     height = _typical_height(components, at_rim, frames)
+    if frames.any():
+        frames = find_frames(components, _MIN_FRAMED_HEIGHTS * height)
+        height = _typical_height(components, at_rim, frames)
     bars = find_bars(components, height)
     if bars.any():
         frames |= bars
@@ -354,10 +360,13 @@ def _typical_height(components: Components, at_rim: bool, frames: npt.NDArray[np
     """Return the height of a typical digit in pixels.
 
     It is the median height of the components, weighted by their ink. Components at the picture's
-    rim are ignored unless there are no others, or unless `at_rim`; frames are ignored, too.
+    rim are ignored unless there are no others, or unless `at_rim`; frames and filled shapes are
+    ignored, too.
     """
     heights = components.boxes[:, 3] - components.boxes[:, 1]
     own = ~frames if not frames.all() else np.ones_like(frames)
+    strokes = own & ~_is_filled(components)
+    own = strokes if strokes.any() else own
     inside = (~_touches_rim(components) | at_rim) & own
     chosen = inside if inside.any() else own
     heights, weights = heights[chosen], components.mass[chosen]
@@ -368,6 +377,14 @@ def _typical_height(components: Components, at_rim: bool, frames: npt.NDArray[np
     order = np.argsort(heights, kind="stable")
     middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
     return float(heights[order[min(int(middle), len(order) - 1)]])
+
+
+def _is_filled(components: Components) -> npt.NDArray[np.bool_]:
+    """Return for each component whether it is a filled shape that is not narrow: not a stroke."""
+    widths, heights = (components.boxes[:, 2:] - components.boxes[:, :2]).T
+    runs = np.bincount(components.labels, minlength=len(widths))
+    long_runs = components.area > _MIN_FILLED_RUN_SHARE * widths * runs
+    return long_runs & (widths > _MIN_FILLED_ASPECT * heights)
 
 
 def _display_height(components: Components, height: float) -> float:

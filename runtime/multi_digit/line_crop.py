@@ -23,6 +23,10 @@ _MAX_SLOPE = 0.4
 _MAX_DIGIT_WIDTH_HEIGHTS = 1.1  # wider ink is several touching digits
 _MIN_SLOPE_DIGITS = 3  # a line with fewer has the page's slope
 _MIN_SLOPE_SPAN_HEIGHTS = 3.0  # a shorter line has the page's slope
+# Ink beside a line that may be digits of it:
+_MAX_BESIDE_HEIGHTS = 2.0  # its height, in those of the line's digits
+_MAX_BESIDE_OFFSET = 0.5  # of its middle from the line's, in the same
+_MAX_BESIDE_GAP_HEIGHTS = 2.0  # between it and the line, in the same
 _MAX_CROP_PIXELS = 4_000_000
 
 # A whole picture as one line.
@@ -77,14 +81,31 @@ class LineCrop:
         )
 
 
-def crop_line(writing: Writing, line: TextLine) -> LineCrop | None:
+def crop_lines(writing: Writing, lines: list[TextLine]) -> list[LineCrop]:
+    """Cut the lines of a page out of it, except those that are too large.
+
+    Args:
+        writing: of the page.
+        lines: `writing.text_lines()`.
+    """
+    removed = writing.frames.copy()
+    for line in lines:
+        removed[line.members] = True
+    crops = (_crop(writing, line, removed) for line in lines)
+    return [crop for crop in crops if crop is not None]
+
+
+def _crop(
+    writing: Writing, line: TextLine, removed: npt.NDArray[np.bool_]
+) -> LineCrop | None:
     """Cut a line out of the page; return None if it is too large.
 
     The line is straightened by moving its digits up or down, and the columns of touching digits.
 
     Args:
         writing: of the page.
-        line: of `writing.text_lines()`.
+        line: one of its lines.
+        removed: of all components those of lines and frames, whose ink is not in other lines.
     """
     boxes = line.boxes.astype(np.float64)
     heights = boxes[:, 3] - boxes[:, 1]
@@ -105,27 +126,64 @@ def crop_line(writing: Writing, line: TextLine) -> LineCrop | None:
     tops, bottoms = boxes[:, 1] - slope * across, boxes[:, 3] - slope * across
     top, bottom = float(np.quantile(tops, 0.1)), float(np.quantile(bottoms, 0.9))
     height = max(bottom - top, 1.0)
-    left = max(int(line.boxes[:, 0].min() - _SIDE_MARGIN_SHARE * height), 0)
-    right = min(int(line.boxes[:, 2].max() + _SIDE_MARGIN_SHARE * height) + 1, columns)
+    own = np.zeros_like(removed)
+    own[line.members] = True
+    others = removed & ~own
+    first_column, last_column = _with_ink_beside(
+        writing.all_components.boxes[~removed],
+        (int(line.boxes[:, 0].min()), int(line.boxes[:, 2].max())),
+        (top, slope),
+        height,
+    )
+    left = max(int(first_column - _SIDE_MARGIN_SHARE * height), 0)
+    right = min(int(last_column + _SIDE_MARGIN_SHARE * height) + 1, columns)
     first = top - _MARGIN_SHARE * height
     count = round(height * (1 + 2 * _MARGIN_SHARE))
     if count * (right - left) > _MAX_CROP_PIXELS:
         return None
     tops_of_columns = first + _falls(line.boxes, left, right, slope, height)
     window = _Window(left, right, tops_of_columns, count, (rows, columns))
-    chosen = np.zeros(len(writing.all_components.mass), np.bool_)
-    chosen[line.members] = True
-    others = np.zeros_like(chosen)
-    others[np.concatenate(writing.groups)] = True
-    others |= writing.frames
-    others &= ~chosen
     weights = writing.all_components.mass[line.members]
     level = float(np.average(writing.levels[line.members], weights=weights))
     ink = np.minimum(window.cut(writing.contrast) / np.float32(level), 1)
-    own = window.cut_components(writing, chosen)
-    ink[window.cut_components(writing, others) & ~own] = 0
-    digits = np.where(own, ink, np.float32(0))
+    own_ink = window.cut_components(writing, own)
+    ink[window.cut_components(writing, others) & ~own_ink] = 0
+    digits = np.where(own_ink, ink, np.float32(0))
     return _finish(ink, digits, height, (left, first + slope * left), slope)
+
+
+def _with_ink_beside(
+    boxes: npt.NDArray[np.intp],
+    span: tuple[int, int],
+    top: tuple[float, float],
+    height: float,
+) -> tuple[int, int]:
+    """Return the first and last column of a line and of ink beside it that may be digits.
+
+    Digits that touch a rule, the picture's edge or a shadow are not found as writing.
+
+    Args:
+        boxes: (N, 4) of ink that is in no line.
+        span: first and last column of the line's digits.
+        top: row of the line's top edge in column 0, and by how many rows it falls per column.
+        height: of the line's digits.
+    """
+    heights = boxes[:, 3] - boxes[:, 1]
+    middles = (boxes[:, 1] + boxes[:, 3]) / 2 - top[0] - top[1] * (boxes[:, 0] + boxes[:, 2]) / 2
+    like_digits = (
+        (heights > _MIN_TALL_HEIGHTS * height)
+        & (heights < _MAX_BESIDE_HEIGHTS * height)
+        & (np.abs(middles - height / 2) < _MAX_BESIDE_OFFSET * height)
+    )
+    left, right = span
+    near = _MAX_BESIDE_GAP_HEIGHTS * height
+    for first, _, last, _ in sorted(boxes[like_digits].tolist(), reverse=True):
+        if first < left <= last + near:
+            left = first
+    for first, _, last, _ in sorted(boxes[like_digits].tolist()):
+        if first - near <= right < last:
+            right = last
+    return left, right
 
 
 def _falls(

@@ -54,11 +54,13 @@ class PageReading:
     Attributes:
         lines: with digits.
         others: lines that are not numbers.
+        source: the page.
         turns: by how many right angles the page was turned counterclockwise to be read.
     """
 
     lines: list[LineReading]
     others: list[LineReading]
+    source: Page
     turns: int
 
     @property
@@ -125,7 +127,7 @@ class PageReading:
             _UPSIDE_DOWN
         )
 
-    def recognition(self, source: Page, keep_unknown: bool) -> Recognition:
+    def recognition(self, keep_unknown: bool) -> Recognition:
         """Convert to the pixels of the upright original."""
         lines: list[str] = []
         digits: list[Digit] = []
@@ -141,8 +143,8 @@ class PageReading:
                 confidences.append(line.confidence)
             for sign in line.signs:
                 turned = line.crop.page_box(sign.box)
-                box = _turn_back(turned, self.turns, source.decoded.gray.shape)
-                box = source.original_box(box)
+                box = _turn_back(turned, self.turns, self.source.decoded.gray.shape)
+                box = self.source.original_box(box)
                 digits.append(Digit(box, _prediction(sign), number, len(digits)))
         return Recognition(tuple(lines), tuple(digits), tuple(confidences))
 

@@ -20,7 +20,7 @@ import numpy as np
 from runtime.backends import Pixels
 from runtime.errors import ImageError
 from runtime.multi_digit.layout import Writing, find_writing, too_much_ink
-from runtime.multi_digit.line_crop import LineCrop, crop_line, crop_whole
+from runtime.multi_digit.line_crop import LineCrop, crop_lines, crop_whole
 from runtime.multi_digit.line_reader import LineReader, Reading
 from runtime.multi_digit.page_reading import (
     LineReading,
@@ -33,7 +33,7 @@ from runtime.multi_digit.page_reading import (
     with_doubtful_lines,
 )
 from runtime.multi_digit.page_views import common_places, elect
-from runtime.multi_digit.recognize import MAX_HELD_PIXELS, Recognition, decode_page
+from runtime.multi_digit.recognize import MAX_HELD_PIXELS, Page, Recognition, decode_page
 from runtime.multi_digit.verify import Predict, Sign, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
@@ -91,35 +91,33 @@ def read_lines(
     Raises:
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
-    source, *others = decode_page(decoder)
+    sources = decode_page(decoder)
     decoder.release(MAX_HELD_PIXELS)
-    work = _Work(decoder.work_ns + _PIXEL_NS * source.decoded.gray.size * (1 + len(others)))
+    picture = sources[0]
+    work = _Work(decoder.work_ns + _PIXEL_NS * picture.decoded.gray.size * len(sources))
     page_reader = _PageReader(reader, predict, confirm, work)
+    source, *others = sorted(sources, key=lambda page: -page.pieces)
     try:
-        best = page_reader.read(_crops(source.writing, work))
+        best = page_reader.read(_crops(source.writing, work), source)
     except _TooMuchWork:
         raise too_much_ink(decoder.name) from None
     for other in others:
         with suppress(_TooMuchWork):
-            found = page_reader.read(_crops(other.writing, work))
-            if found.score > best.score:
-                best, source = found, other
+            found = page_reader.read(_crops(other.writing, work), other)
+            best = max(best, found, key=_score)
     pages = [best]
-    gray = source.decoded.gray
-    for crops in _other_views(gray, source.writing, best, decoder.name, work):
+    for source, crops in _other_views(best, picture, decoder.name, work):
         with suppress(_TooMuchWork):
-            found = page_reader.read(crops)
-            pages.append(found)
-            if found.score > best.score:
-                best = found
-    best = _look_turned(best, gray, decoder.name, page_reader, work)
+            pages.append(page_reader.read(crops, source))
+    best = max(pages, key=_score)
+    best = _look_turned(best, decoder.name, page_reader, work)
     if not best.turns:
         best = elect(best, pages)
     if best.lines:
         best = with_doubtful_lines(best)
     else:
-        best = max(map(with_doubtful_line, pages), key=lambda page: page.score)
-    return best.recognition(source, keep_unknown)
+        best = max(map(with_doubtful_line, pages), key=_score)
+    return best.recognition(keep_unknown)
 
 
 class _TooMuchWork(Exception):
@@ -164,8 +162,7 @@ def _crops(writing: Writing | None, work: _Work) -> list[LineCrop]:
     work.add(_GROUP_NS * len(writing.groups))
     lines = writing.text_lines()
     work.add(_LINE_NS * len(lines))
-    crops = (crop_line(writing, line) for line in lines)
-    return [crop for crop in crops if crop is not None]
+    return crop_lines(writing, lines)
 
 
 class _PageReader:
@@ -183,8 +180,8 @@ class _PageReader:
     ) -> None:
         self._reader, self._predict, self._confirm, self._work = reader, predict, confirm, work
 
-    def read(self, crops: list[LineCrop], turns: int = 0) -> PageReading:
-        """Read the lines of a page that was turned by `turns` right angles.
+    def read(self, crops: list[LineCrop], source: Page, turns: int = 0) -> PageReading:
+        """Read the lines of a page, `source`, that was turned by `turns` right angles.
 
         Raises:
             _TooMuchWork: the lines have too many columns or signs.
@@ -202,7 +199,7 @@ class _PageReader:
                 voted = self._vote(crop, readings[number], verified[number])
                 chosen = lines if is_number(voted) and not may_be_one_letter(voted) else others
                 chosen.append(LineReading(number, crop, voted))
-        return PageReading(lines, others, turns)
+        return PageReading(lines, others, source, turns)
 
     def may_be_upside_down(self, page: PageReading) -> bool:
         """Return whether the line reader is surer of a page's lines if they are turned by 180°."""
@@ -278,6 +275,10 @@ class _PageReader:
         ]
 
 
+def _score(page: PageReading) -> float:
+    return page.score
+
+
 def _log_product(confidences: list[float]) -> float:
     return sum(math.log(max(confidence, 1e-4)) for confidence in confidences)
 
@@ -287,31 +288,40 @@ def _text(reading: list[Reading]) -> str:
 
 
 def _other_views(
-    gray: Gray, writing: Writing | None, first: PageReading, name: str, work: _Work
-) -> Iterator[list[LineCrop]]:
-    """Yield other ways to look at a page: the crops of its lines.
+    first: PageReading, picture: Page, name: str, work: _Work
+) -> Iterator[tuple[Page, list[LineCrop]]]:
+    """Yield other ways to look at a page: the page that is looked at, and the crops of its lines.
 
     A picture that may be a tight crop of one line is read as a whole, too: its rim cuts off digits,
     which are then not found as writing. A view is omitted if it is too much work, or has more ink
     than a page of digits.
+
+    Args:
+        first: the best reading until now.
+        picture: as it was decoded, also if `first` is of a sheet in it.
+        name: of the picture.
+        work: of the page, until now.
     """
+    source = first.source
+    gray, writing = source.decoded.gray, source.writing
     numbers = sum(sum(sign.accepted for sign in line.signs) > 1 for line in first.lines)
     framed = writing is not None and bool(writing.frames.any())
     is_low = writing is not None and writing.height < _LOW_DIGITS_SHARE * len(gray)
-    is_good = first.log_confidence >= _GOOD_LOG_CONFIDENCE
+    is_good = first.log_confidence >= _GOOD_LOG_CONFIDENCE and first.longest > 1
     if numbers <= 1 and not framed and not (is_low and is_good):
-        yield from _whole_views(gray, work)
+        for crops in _whole_views(picture.decoded.gray, work):
+            yield picture, crops
     if first.share >= _GOOD_SHARE:
         return
     rim = _find(gray, name, work, at_rim=True)
     if rim is not None and (writing is None or abs(math.log(rim.height / writing.height)) > 0.2):
         with suppress(_TooMuchWork):
-            yield _crops(rim, work)
+            yield source, _crops(rim, work)
     if first.share >= _POOR_SHARE and first.lines:
         return
     dark = not (writing is None or writing.dark)
     with suppress(_TooMuchWork):
-        yield _crops(_find(gray, name, work, dark=dark, at_rim=True), work)
+        yield source, _crops(_find(gray, name, work, dark=dark, at_rim=True), work)
 
 
 def _whole_views(gray: Gray, work: _Work) -> Iterator[list[LineCrop]]:
@@ -338,7 +348,7 @@ def _find(
 
 
 def _look_turned(
-    best: PageReading, gray: Gray, name: str, page_reader: _PageReader, work: _Work
+    best: PageReading, name: str, page_reader: _PageReader, work: _Work
 ) -> PageReading:
     """Return the reading of a page that may be turned by right angles.
 
@@ -350,7 +360,6 @@ def _look_turned(
 
     Args:
         best: the reading of the page as it is.
-        gray: the page.
         name: of the picture.
         page_reader: reads the turned pages.
         work: of the page, until now.
@@ -362,12 +371,13 @@ def _look_turned(
         return best
     readings = []
     for turns in (2,) if side_by_side else (1, 3, 2):
-        turned = np.ascontiguousarray(np.rot90(gray, turns))
+        turned = np.ascontiguousarray(np.rot90(best.source.decoded.gray, turns))
         with suppress(_TooMuchWork):
-            found = page_reader.read(_crops(_find(turned, name, work), work), turns)
+            crops = _crops(_find(turned, name, work), work)
+            found = page_reader.read(crops, best.source, turns)
             if not found.lines and turns != 2:
                 for crops in _whole_views(turned, work):
-                    found = max(found, page_reader.read(crops, turns), key=lambda page: page.score)
+                    found = max(found, page_reader.read(crops, best.source, turns), key=_score)
             readings.append(found)
     readings = [
         page
@@ -399,5 +409,5 @@ def _look_turned(
         if page.longest >= _MIN_TURNED_SIGNS and page.score > max(best.score, 0) + _MIN_TURNED_GAIN
     ]
     if longer:
-        return with_all_unknown(max(longer, key=lambda page: page.score))
+        return with_all_unknown(max(longer, key=_score))
     return best

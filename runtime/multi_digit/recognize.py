@@ -131,7 +131,7 @@ def recognize(
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
     decoder = image if isinstance(image, CachedDecoder) else CachedDecoder(image)
-    page = decode_page(decoder)[0]
+    page = max(decode_page(decoder), key=lambda page: page.pieces)
     layout = None if page.writing is None else page.writing.layout()
     if layout is None:
         return Recognition((), ())
@@ -230,15 +230,15 @@ def decode_page(decoder: CachedDecoder) -> list[Page]:
     """Decode a picture and find its writing, at a larger scale if the digits are low.
 
     Returns:
-        The picture; if it shows a sheet on a desk, the sheet alone; if its light has a sharp edge,
-        the picture in even light. The one with most writing is first.
+        The picture; if it shows a sheet on a desk, the sheet alone, too; if its light has a sharp
+        edge, the picture in even light, too.
     """
     for color in (False, True):
         decoded = decoder.decode(longest=_DETECTION_SIDE_PX, color=color)
         pages = _pages(decoded, decoder.name)
-        if pages[0].writing is not None or not decoded.colored:
+        writing = max(pages, key=lambda page: page.pieces).writing
+        if writing is not None or not decoded.colored:
             break
-    writing = pages[0].writing
     if (
         writing is not None
         and writing.height < _MIN_DIGIT_HEIGHT_PX
@@ -251,14 +251,20 @@ def decode_page(decoder: CachedDecoder) -> list[Page]:
         enlarged = decoder.decode(longest=longest, color=color)
         decoder.release(MAX_HELD_PIXELS)
         found = _pages(enlarged, decoder.name)
-        if found[0].writing is not None:
+        if any(page.writing is not None for page in found):
             return found
     return pages
 
 
 def _pages(decoded: Decoded, name: str) -> list[Page]:
-    """Find the writing of a picture, of the sheet that it shows, and of it without shadows."""
+    """Find the writing of a picture, of the sheet that it shows, and of it without shadows.
+
+    If the picture seems to have light ink, or none, dark ink is looked for, too: a dark corner or
+    a pen may outweigh the ink, so that the polarity is wrong.
+    """
     pages = [_straightened(decoded, name, None)]
+    if pages[0].writing is None or not pages[0].writing.dark:
+        pages.append(_straightened(decoded, name, True))
     found = isolate_sheet(decoded.gray)
     if found is not None:
         gray, dark = found
@@ -266,7 +272,7 @@ def _pages(decoded: Decoded, name: str) -> list[Page]:
     even = _without_shadows(pages[0], name)
     if even is not None:
         pages.append(even)
-    return sorted(pages, key=lambda page: -page.pieces)
+    return pages
 
 
 def _without_shadows(page: Page, name: str) -> Page | None:

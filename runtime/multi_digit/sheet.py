@@ -14,7 +14,7 @@ from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.region import convex_hull, fill_polygon
 
 _COARSE_SIDE_PX = 160  # longer side of the copy on which a sheet is sought
-_MIN_SIDE_PX = 64  # of the picture; a smaller one is a crop of digits
+_MIN_SIDE_PX = 128  # of the picture; a smaller one is a crop of digits
 _MIN_AREA_SHARE = 0.12  # of the picture; a smaller sheet is not sought
 _MIN_AROUND_SHARE = 0.04  # of the picture; with less around it, the sheet fills the picture
 _MIN_STEP_LEVELS = 30.0  # of 255 gray levels, between sheet and desk

@@ -56,7 +56,7 @@ def _slope_of_dark_rules(plane: npt.NDArray[np.int16]) -> float:
     width = plane.shape[1]
     if len(rows) < _MIN_RULES * _MIN_RULE_SHARE * width:
         return 0.0
-    best, most = 0.0, 0.0
+    best, most, apart = 0.0, 0.0, 0
     reach = int(_MAX_SLOPE * width) + 1
     for slope in _slopes():
         shifted = rows - np.rint(slope * columns).astype(np.intp) + reach
@@ -65,9 +65,11 @@ def _slope_of_dark_rules(plane: npt.NDArray[np.int16]) -> float:
         lines = np.minimum(counts[1:] + counts[:-1], width)
         rules = np.flatnonzero(lines > _MIN_RULE_SHARE * width)
         power = float((lines[rules] ** 2).sum())
-        apart = int((np.diff(rules) > _REACH_PX).sum()) + 1 if len(rules) else 0
-        if apart >= _MIN_RULES and power > most:
+        if power > most:
             best, most = slope, power
+            apart = int((np.diff(rules) > _REACH_PX).sum()) + 1
+    if apart < _MIN_RULES:
+        return 0.0
     return best
 
 

@@ -27,7 +27,8 @@ _MIN_DIGIT_PX = 17.0  # height of the digits
 _MAX_DIGIT_PX = 29.0
 
 # Shares of the lines.
-_NO_DIGIT_SHARE = 0.07
+_NO_DIGIT_SHARE = 0.09
+_WORD_SHARE = 0.4  # printed words; of the lines without digits
 _ONE_WRITER_SHARE = 0.8  # the digits of the others are of several writers
 _CONTINENTAL_SHARE = 0.35  # with drawn 1s and barred 7s
 _PRINTED_SHARE = 0.05  # printed digits
@@ -39,6 +40,8 @@ _GRAY_SHARE = 0.55  # on gray paper: noise, texture and shade; the others are in
 _BITONAL_SHARE = 0.12  # scanned in black and white
 _GROUPS_SHARE = 0.25  # several numbers with space between them, or a number in groups
 _UNEVEN_SHARE = 0.12  # digits of different heights
+_LOW_ZEROS_SHARE = 0.25
+_LOW_ONES_SHARE = 0.2
 
 _MAX_WEIGHT = 0.6  # by how much strokes are thickened, from 0 to 1; loops close if it is more
 _CROPPED_SHARE = 0.4  # of the lines to train on, cropped by the runtime as it crops a picture
@@ -69,6 +72,7 @@ _SEGMENT_GAP = 0.12
 UNKNOWN = "?"  # in a line's text, for an operator or a letter
 # Without those that are written like a digit.
 LETTERS = "acdefhkmnprtuvwxACEFHKLMNPRTUVWXY€$%#"
+_WORD_LETTERS = LETTERS[:-4] + "bgijloqsyzBDGIJOQSZ"  # between letters, an o is not a 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,8 +202,14 @@ class Composer:
         return Line(pixels, _read_signs(signs), tuple(kinds))
 
     def _signs(self, text: str, random: np.random.Generator, kinds: list[str]) -> list[str]:
-        """Put operators, separators and letters between the digits; `L` is any letter."""
+        """Put operators, separators and letters between the digits.
+
+        `L` is any letter that does not look like a digit, `W` any letter of a word.
+        """
         signs = list(text)
+        if not text and random.random() < _WORD_SHARE:
+            kinds.append("word")
+            return ["W"] * int(random.integers(3, 10))
         if not text:
             choices = (*marks.OPERATORS, *marks.SEPARATORS, "L", "L", "L")
             return [choices[random.integers(len(choices))] for _ in range(random.integers(0, 6))]
@@ -236,7 +246,8 @@ class Composer:
         if continental and ("1" in signs or "7" in signs):
             kinds.append("continental")
         stretch = random.uniform(0.68, 1.25)
-        low_zeros = random.uniform(0.55, 0.95) if random.random() < 0.25 else 1.0
+        low_zeros = random.uniform(0.55, 0.95) if random.random() < _LOW_ZEROS_SHARE else 1.0
+        low_ones = random.uniform(0.45, 0.9) if random.random() < _LOW_ONES_SHARE else 1.0
         wander = random.uniform(0.0, 0.09)
         uneven = 0.2 if random.random() < _UNEVEN_SHARE else 0.07
         style = random.random()
@@ -256,11 +267,15 @@ class Composer:
                 elif segments:
                     ink = marks.draw_segments(int(sign), own - pen, pen, slant)
                 else:
-                    own *= low_zeros if sign == "0" else 1.0
+                    if sign in "01":
+                        low = own * (low_zeros if sign == "0" else random.uniform(low_ones, 1.0))
+                        base -= (own - low) * random.choice((0.0, random.uniform(0.0, 0.6)))
+                        own = low
                     ink = self._written(sign, writer, own, pen, continental, stretch, slant, random)
                 glyphs.append(_Glyph(ink[:HEIGHT_PX], base, True))
-            elif sign == "L":
-                letter = LETTERS[random.integers(len(LETTERS))]
+            elif sign in "LW":
+                letters = LETTERS if sign == "L" else _WORD_LETTERS
+                letter = letters[random.integers(len(letters))]
                 ink = marks.draw_letter(letter, font, own)
                 glyphs.append(_Glyph(ink[:HEIGHT_PX], base, False))
             elif sign in marks.SEPARATORS and sign != "'":
