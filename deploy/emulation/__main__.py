@@ -71,7 +71,7 @@ def all_but_the_page() -> list[Path]:
 
 
 def run_tests(files: list[Path], workers: int) -> bool:
-    """Run test files with pytest, and print pytest's output.
+    """Run test files with pytest, which prints its progress.
 
     Args:
         files: test files.
@@ -84,9 +84,7 @@ def run_tests(files: list[Path], workers: int) -> bool:
     command += ["-n", str(workers), "--dist", "worksteal"]
     # Overlay layers and hard links need temporary folders on the file system of the root folders.
     command += ["--basetemp", str(roots.CACHE / "tests"), *map(str, files)]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
-    print(done.stdout + done.stderr, flush=True)
-    return done.returncode == 0
+    return subprocess.run(command, cwd=CHECKOUT).returncode == 0
 
 
 def measure_all(at_once: int) -> list[table.Row]:
