@@ -214,7 +214,7 @@ def atomic_folder(out: Path, ours: Collection[str], marks: Collection[str]) -> I
 
 def _restore_folder(target: Path) -> None:
     """Move an old folder back to `target` if a process was killed between its two renames."""
-    if not target.exists() and not target.is_symlink():
+    if target.parent.exists() and not target.exists() and not target.is_symlink():
         prefix = f".{target.name}-old-"
         for old in (each for each in target.parent.iterdir() if each.name.startswith(prefix)):
             old.rename(target)

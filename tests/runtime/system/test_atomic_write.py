@@ -36,6 +36,12 @@ def test_earlier_output_is_replaced_and_no_temporary_folder_is_left(out):
     assert list(out.parent.iterdir()) == [out]
 
 
+def test_missing_parent_folders_are_made(tmp_path):
+    with atomic_folder(tmp_path / "a/b/out", OURS, MARKS) as new:
+        (new / "ours").write_text("new")
+    assert (tmp_path / "a/b/out/ours").read_text() == "new"
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_exception_in_the_block_keeps_the_old_folder(out, error):
     def write_and_fail() -> None:
