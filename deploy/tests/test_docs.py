@@ -125,7 +125,7 @@ def test_server_classifies_only_with_the_token(printed: dict[str, str]) -> None:
     without_token, with_token = (
         text for command, text in printed.items() if "/v1/classify" in command
     )
-    assert "send the server's token" in without_token
+    assert "the token is missing or wrong" in without_token
     assert '"label"' not in without_token
     assert '"label":"7"' in with_token
 
