@@ -95,9 +95,7 @@ def crop_lines(writing: Writing, lines: list[TextLine]) -> list[LineCrop]:
     return [crop for crop in crops if crop is not None]
 
 
-def _crop(
-    writing: Writing, line: TextLine, removed: npt.NDArray[np.bool_]
-) -> LineCrop | None:
+def _crop(writing: Writing, line: TextLine, removed: npt.NDArray[np.bool_]) -> LineCrop | None:
     """Cut a line out of the page; return None if it is too large.
 
     The line is straightened by moving its digits up or down, and the columns of touching digits.
