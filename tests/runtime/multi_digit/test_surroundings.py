@@ -13,11 +13,8 @@ from tests.runtime.multi_digit.test_read_lines import CLASSIFIER, number, paper,
 pytestmark = pytest.mark.portable
 
 
-@pytest.mark.parametrize("darkest", [0.2, 0.5])
-@pytest.mark.parametrize("place", [0.9, 1.1, 1.5])
-def test_shadow_beside_a_light_margin_does_not_hide_the_digits(
-    place: float, darkest: float
-) -> None:
+@pytest.mark.parametrize(("place", "darkest"), [(0.9, 0.2), (1.1, 0.5)])
+def test_shadow_beside_a_light_margin_hides_no_digit(place: float, darkest: float) -> None:
     """The shadow is the largest ink of the page, and the margin is the lightest part."""
     page = paper(np.pad(number("274", margin=40), ((80, 300), (120, 420)))).astype(np.float32)
     height, width = page.shape
@@ -39,7 +36,7 @@ def test_digit_that_a_dark_corner_covers_is_unknown() -> None:
     assert set(text[4:]) == {"?"}
 
 
-@pytest.mark.parametrize(("text", "scale"), [("830", 3), ("900", 1), ("640", 1), ("640", 3)])
+@pytest.mark.parametrize(("text", "scale"), [("900", 1), ("640", 1), ("640", 3)])
 def test_tight_crop_of_bold_digits_has_no_sheet(text: str, scale: int) -> None:
     ink = number(text, margin=4)
     for _ in range(4):
