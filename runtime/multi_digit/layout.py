@@ -41,8 +41,7 @@ _MIN_HEIGHT_PX = 5  # pixels of a typical digit; a page with lower digits cannot
 _MAX_SPECK_HEIGHTS = 0.25  # digit heights; a component whose sides are both shorter is a speck
 _MAX_TALL_HEIGHTS = 2.5  # digit heights; a higher component is not writing
 _MAX_WIDE_HEIGHTS = 8.0  # digit heights; a wider component is not writing
-_MIN_FILLED_RUN_SHARE = 0.6  # of a component's width; the mean length of its runs, if it is filled
-_MIN_FILLED_ASPECT = 0.4  # width / height; a narrower filled component is a stroke
+_MIN_FILLED_RUN_HEIGHTS = 0.4  # of its height; mean length of a component's runs if it is an area
 _MIN_FRAMED_HEIGHTS = 0.4  # digit heights; lower ink does not make a component a frame around it
 # A component is flat, like a dash or an underline, if all three hold.
 _MAX_FLAT_HEIGHTS = 0.4  # digit heights; its height
@@ -242,19 +241,20 @@ def find_writing(
         return find_writing(
             inverted, name, dark=foreground.dark, at_rim=at_rim, look_into_windows=False
         )
+    levels = _levels(components, contrast)
+    weights = components.mass * levels
     frames = find_frames(components)
-    height = _typical_height(components, at_rim, frames)
+    height = _typical_height(components, weights, at_rim, frames)
     if frames.any():
         frames = find_frames(components, _MIN_FRAMED_HEIGHTS * height)
-        height = _typical_height(components, at_rim, frames)
+        height = _typical_height(components, weights, at_rim, frames)
     bars = find_bars(components, height)
     if bars.any():
         frames |= bars
-        height = _typical_height(components, at_rim, frames)
+        height = _typical_height(components, weights, at_rim, frames)
     height = max(height, _display_height(components, height))
     if height < _MIN_HEIGHT_PX:
         return None
-    levels = _levels(components, contrast)
     is_writing = _is_writing(components, height) & ~frames
     if not is_writing.any():
         return None
@@ -356,12 +356,20 @@ def _touches_rim(components: Components) -> npt.NDArray[np.bool_]:
     return touches
 
 
-def _typical_height(components: Components, at_rim: bool, frames: npt.NDArray[np.bool_]) -> float:
-    """Return the height of a typical digit in pixels.
+def _typical_height(
+    components: Components,
+    weights: npt.NDArray[np.float64],
+    at_rim: bool,
+    frames: npt.NDArray[np.bool_],
+) -> float:
+    """Return the height of a typical digit in pixels: the weighted median of the components'.
 
-    It is the median height of the components, weighted by their ink. Components at the picture's
-    rim are ignored unless there are no others, or unless `at_rim`; frames and filled shapes are
-    ignored, too.
+    Args:
+        components: of the page.
+        weights: (N,), the ink of each component times its level, as a shadow is large and faint.
+        at_rim: whether components at the picture's rim count; otherwise they are ignored unless
+            there are no others. Frames and filled areas are ignored, too.
+        frames: (N,), whether a component is a frame.
     """
     heights = components.boxes[:, 3] - components.boxes[:, 1]
     own = ~frames if not frames.all() else np.ones_like(frames)
@@ -369,7 +377,7 @@ def _typical_height(components: Components, at_rim: bool, frames: npt.NDArray[np
     own = strokes if strokes.any() else own
     inside = (~_touches_rim(components) | at_rim) & own
     chosen = inside if inside.any() else own
-    heights, weights = heights[chosen], components.mass[chosen]
+    heights, weights = heights[chosen], weights[chosen]
     # Cap the weights, so that one large component cannot outweigh many digits. Light components do
     # not count, so that specks cannot lower the cap of a few digits.
     heavy = np.sort(weights[weights > _MIN_WEIGHT_SHARE * weights.max()])
@@ -380,11 +388,11 @@ def _typical_height(components: Components, at_rim: bool, frames: npt.NDArray[np
 
 
 def _is_filled(components: Components) -> npt.NDArray[np.bool_]:
-    """Return for each component whether it is a filled shape that is not narrow: not a stroke."""
-    widths, heights = (components.boxes[:, 2:] - components.boxes[:, :2]).T
-    runs = np.bincount(components.labels, minlength=len(widths))
-    long_runs = components.area > _MIN_FILLED_RUN_SHARE * widths * runs
-    return long_runs & (widths > _MIN_FILLED_ASPECT * heights)
+    """Return for each component whether it is an area, not strokes: its runs are long."""
+    heights = components.boxes[:, 3] - components.boxes[:, 1]
+    runs = np.bincount(components.labels, minlength=len(heights))
+    filled: npt.NDArray[np.bool_] = components.area > _MIN_FILLED_RUN_HEIGHTS * heights * runs
+    return filled
 
 
 def _display_height(components: Components, height: float) -> float:

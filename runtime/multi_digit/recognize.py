@@ -9,6 +9,7 @@ the ten digits; for models of the digits it calls `runtime.multi_digit.read_line
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from runtime.backends import Pixels
@@ -264,14 +265,15 @@ def _pages(decoded: Decoded, name: str) -> list[Page]:
     """
     pages = [_straightened(decoded, name, None)]
     if pages[0].writing is None or not pages[0].writing.dark:
-        pages.append(_straightened(decoded, name, True))
+        with suppress(ImageError):
+            pages.append(_straightened(decoded, name, True))
+    even = _without_shadows(pages[-1], name)
+    if even is not None:
+        pages.append(even)
     found = isolate_sheet(decoded.gray)
     if found is not None:
         gray, dark = found
         pages.append(_straightened(replace(decoded, gray=gray), name, dark))
-    even = _without_shadows(pages[0], name)
-    if even is not None:
-        pages.append(even)
     return pages
 
 

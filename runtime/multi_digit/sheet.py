@@ -16,6 +16,7 @@ from runtime.preprocess.region import convex_hull, fill_polygon
 _COARSE_SIDE_PX = 160  # longer side of the copy on which a sheet is sought
 _MIN_SIDE_PX = 128  # of the picture; a smaller one is a crop of digits
 _MIN_AREA_SHARE = 0.12  # of the picture; a smaller sheet is not sought
+_MIN_BOARD_SHARE = 0.4  # the same of a dark board; a smaller one may be a bold digit
 _MIN_AROUND_SHARE = 0.04  # of the picture; with less around it, the sheet fills the picture
 _MIN_STEP_LEVELS = 30.0  # of 255 gray levels, between sheet and desk
 _MIN_SOLIDITY = 0.75  # of the filled sheet; the share that is paper, not ink
@@ -42,7 +43,7 @@ def isolate_sheet(gray: Gray) -> tuple[Gray, bool] | None:
     coarse = _coarse(gray)
     for light in (True, False):
         plane = coarse if light else np.float32(255) - coarse
-        sheet = _find(plane)
+        sheet = _find(plane, _MIN_AREA_SHARE if light else _MIN_BOARD_SHARE)
         if sheet is not None:
             return _replace_surroundings(gray, coarse, sheet), light
     return None
@@ -57,7 +58,7 @@ def _coarse(gray: Gray) -> Floats:
     return coarse
 
 
-def _find(plane: Floats) -> Mask | None:
+def _find(plane: Floats, min_area_share: float) -> Mask | None:
     """Return the mask of a sheet that is lighter than its surroundings, or None."""
     threshold, _ = otsu(plane.ravel())
     bright = plane > threshold
@@ -65,7 +66,7 @@ def _find(plane: Floats) -> Mask | None:
     if found is None:
         return None
     largest = int(found.area.argmax())
-    if found.area[largest] < _MIN_AREA_SHARE * plane.size:
+    if found.area[largest] < min_area_share * plane.size:
         return None
     whole = (0, 0, plane.shape[1], plane.shape[0])
     paper = found.paint(np.arange(len(found.area)) == largest, whole)

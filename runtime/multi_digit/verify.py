@@ -62,6 +62,7 @@ _MIN_DISTANCE_HEIGHTS = 0.12  # between two seams
 _MIN_LEFT_OVER_HEIGHTS = 0.4  # ink that no sign stands for is a sign of its own if it is this high
 _MIN_DIGIT_HEIGHTS = 0.3  # the ink of a digit is at least this high
 _MAX_ONE_LEAN = 0.27  # tangent; by how much a 1 may lean more than the other digits of its line
+_MIN_SLASH_HEIGHTS = 0.93  # of the other digits; a lower stroke is no slash
 _UPRIGHT_ONE = 0.995  # confidence of a 1 that may lean more
 _MIN_RIM_SHARE = 0.6  # of the height of ink along the picture's edge; it is the edge of a page
 _MAX_HOOK_HEIGHTS = 0.85  # a 1 that is cut from its neighbor is higher, or it is its hook
@@ -276,7 +277,7 @@ def _reject_slashes(signs: list[Sign], pieces: list["_Piece"]) -> list[Sign]:
         if number
         and sign.label == "1"
         and sign.proposed < _UPRIGHT_ONE
-        and piece.box[3] - piece.box[1] >= least_height
+        and piece.box[3] - piece.box[1] >= _MIN_SLASH_HEIGHTS * least_height
         and _lean(piece.ink) > least_lean
         else sign
         for number, (sign, piece) in enumerate(zip(signs, pieces, strict=True))

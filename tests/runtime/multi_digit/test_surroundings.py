@@ -1,0 +1,76 @@
+"""Pictures in which something beside the numbers misleads: dark objects, shadows, rules, rims."""
+
+import numpy as np
+import pytest
+
+from runtime.multi_digit.frames import find_frames
+from runtime.multi_digit.layout import find_writing
+from runtime.multi_digit.line_crop import crop_lines
+from runtime.multi_digit.straighten import find_slope
+from runtime.preprocess.connected_components import find_components
+from tests.runtime.multi_digit.test_read_lines import CLASSIFIER, number, paper, read
+
+pytestmark = pytest.mark.portable
+
+
+@pytest.mark.parametrize(("place", "darkest"), [(0.9, 0.2), (1.1, 0.5)])
+def test_shadow_beside_a_light_margin_hides_no_digit(place: float, darkest: float) -> None:
+    """The shadow is the largest ink of the page, and the margin is the lightest part."""
+    page = paper(np.pad(number("274", margin=40), ((80, 300), (120, 420)))).astype(np.float32)
+    height, width = page.shape
+    rows, columns = np.indices(page.shape)
+    along = rows * width / height + columns - place * width
+    page *= 1 - (1 - darkest) / (1 + np.exp(-along / 60))
+    page[rows > height - 1 - 0.07 * columns[:, ::-1]] = 200
+    page[columns > width - 1 - 0.07 * rows] = 200
+    assert CLASSIFIER.read(np.clip(page, 0, 255).astype(np.uint8)).lines == ("274",)
+
+
+def test_digit_that_a_dark_corner_covers_is_unknown() -> None:
+    ink = number("27465", margin=60)
+    rows, columns = np.indices(ink.shape)
+    right = np.flatnonzero(ink.any(axis=0))[-1]
+    ink[(columns > right - 25 + 0.3 * rows) & (rows > 55)] = 1
+    text = read(ink)[0]
+    assert text.startswith("2746")
+    assert set(text[4:]) == {"?"}
+
+
+@pytest.mark.parametrize(("text", "scale"), [("900", 1), ("640", 1), ("640", 3)])
+def test_tight_crop_of_bold_digits_has_no_sheet(text: str, scale: int) -> None:
+    ink = number(text, margin=4)
+    for _ in range(4):
+        padded = np.pad(ink, 1)
+        ink = np.maximum.reduce(
+            [ink, padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]]
+        )
+    assert read(np.kron(ink, np.ones((scale, scale), np.float32))) == (text,)
+
+
+def test_ink_of_the_size_of_digits_beside_a_line_is_cropped_with_it() -> None:
+    page = paper(number("274", margin=60))
+    writing = find_writing(page, "page")
+    assert writing is not None
+    (line,) = writing.text_lines()
+    width = crop_lines(writing, [line])[0].columns
+    first = line.boxes[:, 2].argsort()[:-1]
+    shorter = type(line)(line.members[first], line.boxes[first], line.slope)
+    assert crop_lines(writing, [shorter])[0].columns == pytest.approx(width, abs=2)
+
+
+def test_piece_of_a_broken_rule_does_not_make_a_digit_a_frame() -> None:
+    mask = np.zeros((80, 120), np.bool_)
+    mask[10:70, 20:24] = mask[10:14, 20:60] = mask[10:70, 56:60] = mask[66:70, 20:60] = True
+    mask[30:52, 38:42] = True
+    components = find_components(mask, mask.astype(np.float32))
+    assert components is not None
+    assert find_frames(components).sum() == 1
+    assert not find_frames(components, min_content_px=25).any()
+
+
+def test_bottoms_of_digits_and_one_rule_do_not_tilt_the_page() -> None:
+    page = np.full((200, 900), 230, np.uint8)
+    page[160:163] = 40
+    for number_, left in enumerate(range(60, 840, 110)):
+        page[120 - 4 * number_ : 123 - 4 * number_, left : left + 60] = 40
+    assert find_slope(page) == 0
