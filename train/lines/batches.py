@@ -4,14 +4,13 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ImageFont
 
 from train.data.splits import Split
 from train.lines.compose import HEIGHT_PX, Composer, Line
@@ -65,7 +64,6 @@ class BatchSource:
         batch_size: lines a batch.
         pool: different lines.
         seed: of everything random.
-        fonts: of letters and printed digits, in addition to `letter_fonts`.
     """
 
     def __init__(
@@ -75,18 +73,15 @@ class BatchSource:
         batch_size: int,
         pool: int,
         seed: int,
-        fonts: Sequence[ImageFont.FreeTypeFont] = (),
     ) -> None:
         self._batch_size, self._seed = batch_size, seed
         self._chunks = max(pool // (batch_size * _CHUNK), 1)
         self._composed: dict[int, list[LineBatch]] = {}
-        # A process cannot be given an open font.
-        files = [(str(font.path), font.size) for font in fonts]
         self._processes = ProcessPoolExecutor(
             1,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start,
-            initargs=(split.pixels, split.labels, writers, files),
+            initargs=(split.pixels, split.labels, writers),
         )
 
     def close(self) -> None:
@@ -122,12 +117,10 @@ def _start(
     pixels: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.int64],
     writers: npt.NDArray[np.int64] | None,
-    files: Sequence[tuple[str, float]],
 ) -> None:
     global _composer
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    further = [ImageFont.truetype(path, size) for path, size in files]
-    _composer = Composer(pixels, labels, writers, [*letter_fonts(), *further])
+    _composer = Composer(pixels, labels, writers, letter_fonts())
 
 
 def _end_with_parent() -> None:

@@ -27,8 +27,7 @@ _MIN_DIGIT_PX = 17.0  # height of the digits
 _MAX_DIGIT_PX = 29.0
 
 # Shares of the lines.
-_NO_DIGIT_SHARE = 0.09
-_WORD_SHARE = 0.4  # printed words; of the lines without digits
+_NO_DIGIT_SHARE = 0.07
 _ONE_WRITER_SHARE = 0.8  # the digits of the others are of several writers
 _CONTINENTAL_SHARE = 0.35  # with drawn 1s and barred 7s
 _PRINTED_SHARE = 0.05  # printed digits
@@ -72,7 +71,6 @@ _SEGMENT_GAP = 0.12
 UNKNOWN = "?"  # in a line's text, for an operator or a letter
 # Without those that are written like a digit.
 LETTERS = "acdefhkmnprtuvwxACEFHKLMNPRTUVWXY€$%#"
-_WORD_LETTERS = LETTERS[:-4] + "bgijloqsyzBDGIJOQSZ"  # between letters, an o is not a 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,14 +200,8 @@ class Composer:
         return Line(pixels, _read_signs(signs), tuple(kinds))
 
     def _signs(self, text: str, random: np.random.Generator, kinds: list[str]) -> list[str]:
-        """Put operators, separators and letters between the digits.
-
-        `L` is any letter that does not look like a digit, `W` any letter of a word.
-        """
+        """Put operators, separators and letters between the digits; `L` is any letter."""
         signs = list(text)
-        if not text and random.random() < _WORD_SHARE:
-            kinds.append("word")
-            return ["W"] * int(random.integers(3, 10))
         if not text:
             choices = (*marks.OPERATORS, *marks.SEPARATORS, "L", "L", "L")
             return [choices[random.integers(len(choices))] for _ in range(random.integers(0, 6))]
@@ -273,9 +265,8 @@ class Composer:
                         own = low
                     ink = self._written(sign, writer, own, pen, continental, stretch, slant, random)
                 glyphs.append(_Glyph(ink[:HEIGHT_PX], base, True))
-            elif sign in "LW":
-                letters = LETTERS if sign == "L" else _WORD_LETTERS
-                letter = letters[random.integers(len(letters))]
+            elif sign == "L":
+                letter = LETTERS[random.integers(len(LETTERS))]
                 ink = marks.draw_letter(letter, font, own)
                 glyphs.append(_Glyph(ink[:HEIGHT_PX], base, False))
             elif sign in marks.SEPARATORS and sign != "'":

@@ -16,7 +16,7 @@ from runtime.model.artifact import Artifact
 from runtime.model.spec import SEQUENCE, Metrics
 from runtime.system import atomic_write, interrupt
 from train.checkpoint import Epoch
-from train.data import fonts, load, writers
+from train.data import load, writers
 from train.lines.batches import BatchSource, LineBatch, stack
 from train.lines.compose import Composer
 from train.lines.drawn import with_drawn
@@ -114,8 +114,7 @@ def run(
             path.unlink()
     by_kept = None if by is None else by[~held]
     kept, by_kept = with_drawn(kept, by_kept, seed)
-    more_fonts = (*fonts.load(fonts.HANDWRITING), *fonts.load(fonts.TYPEFACES))
-    batches = BatchSource(kept, by_kept, recipe.batch_size, recipe.pool, seed, more_fonts)
+    batches = BatchSource(kept, by_kept, recipe.batch_size, recipe.pool, seed)
     with closing(batches):
         fit(training, batches, validation, path, settings, resume, report, _watch)
     threshold = 0.0

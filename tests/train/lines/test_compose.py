@@ -44,7 +44,7 @@ def test_every_difficulty_occurs() -> None:
     assert kinds >= {
         "overlapping", "touching", "close", "apart", "wide", "continental", "separators",
         "operators", "letters", "rules", "boxes", "circle", "page edge", "specks", "neighbors",
-        "gray paper", "texture", "printed", "segments", "no digits", "word",
+        "gray paper", "texture", "printed", "segments", "no digits",
     }  # fmt: skip
 
 
