@@ -96,15 +96,13 @@ def read_lines(
     picture = sources[0]
     work = _Work(decoder.work_ns + _PIXEL_NS * picture.decoded.gray.size * len(sources))
     page_reader = _PageReader(reader, predict, confirm, work)
-    source, *others = sorted(sources, key=lambda page: -page.pieces)
-    try:
-        best = page_reader.read(_crops(source.writing, work), source)
-    except _TooMuchWork:
-        raise too_much_ink(decoder.name) from None
-    for other in others:
+    pages: list[PageReading] = []
+    for source in sorted(sources, key=lambda page: -page.pieces):
         with suppress(_TooMuchWork):
-            found = page_reader.read(_crops(other.writing, work), other)
-            best = max(best, found, key=_score)
+            pages.append(page_reader.read(_crops(source.writing, work), source))
+    if not pages:
+        raise too_much_ink(decoder.name)
+    best = max(pages, key=_score)
     pages = [best]
     for source, crops in _other_views(best, picture, decoder.name, work):
         with suppress(_TooMuchWork):

@@ -38,6 +38,11 @@ _MIN_DIGIT_HEIGHT_PX = 24  # if a typical digit is lower, the page is decoded ag
 _TARGET_DIGIT_HEIGHT_PX = 40  # height of a typical digit in the larger copy
 _MAX_SIDE_PX = 4096  # longer side of the larger copy
 _MAX_PAGE_PIXELS = 4096 * 3072  # of the larger copy
+_MAX_VIEWS_PIXELS = 4_000_000  # of a larger copy that is looked at in several views
+# Views of a picture.
+_PICTURE = "picture"  # as it is
+_SHEET = "sheet"  # the sheet that it shows alone
+_EVEN = "even"  # in even light
 # A picture that may have shadows: its shorter side, and of its height that of a digit. In others,
 # the edge of a shadow is like a stroke.
 _MIN_SHADOWED_SIDE_PX = 200
@@ -209,11 +214,13 @@ class Page:
         decoded: the picture; its surroundings may be replaced by paper.
         writing: in its pixels; None if there is none.
         slope: by which the picture was straightened.
+        view: what of the picture it shows, see `_look`.
     """
 
     decoded: Decoded
     writing: Writing | None
     slope: float
+    view: str = _PICTURE
 
     def original_box(self, box: Box) -> Box:
         """Convert a box on the page to the pixels of the upright original."""
@@ -232,26 +239,37 @@ def decode_page(decoder: CachedDecoder) -> list[Page]:
 
     Returns:
         The picture; if it shows a sheet on a desk, the sheet alone, too; if its light has a sharp
-        edge, the picture in even light, too.
+        edge, the picture in even light, too. Of a large picture, the one with most writing alone,
+        because each takes up to 100 MB.
+
+    Raises:
+        ImageError: the picture cannot be decoded, or has more ink than a page of digits.
     """
     for color in (False, True):
         decoded = decoder.decode(longest=_DETECTION_SIDE_PX, color=color)
         pages = _pages(decoded, decoder.name)
-        writing = max(pages, key=lambda page: page.pieces).writing
-        if writing is not None or not decoded.colored:
+        most = max(pages, key=lambda page: page.pieces)
+        if most.writing is not None or not decoded.colored:
             break
     if (
-        writing is not None
-        and writing.height < _MIN_DIGIT_HEIGHT_PX
+        most.writing is not None
+        and most.writing.height < _MIN_DIGIT_HEIGHT_PX
         and max(decoded.size) > _DETECTION_SIDE_PX
     ):
-        wanted = round(max(decoded.gray.shape) * _TARGET_DIGIT_HEIGHT_PX / writing.height)
+        wanted = round(max(decoded.gray.shape) * _TARGET_DIGIT_HEIGHT_PX / most.writing.height)
         aspect = max(decoded.size) / min(decoded.size)
         largest = int(math.sqrt(_MAX_PAGE_PIXELS * aspect))
         longest = min(wanted, max(decoded.size), _MAX_SIDE_PX, largest)
+        view, dark = most.view, most.writing.dark
+        height = most.writing.height / max(decoded.gray.shape)
         enlarged = decoder.decode(longest=longest, color=color)
         decoder.release(MAX_HELD_PIXELS)
-        found = _pages(enlarged, decoder.name)
+        if enlarged.gray.size <= _MAX_VIEWS_PIXELS:
+            found = _pages(enlarged, decoder.name)
+        else:
+            digit = height * max(enlarged.gray.shape)
+            one = _look(view, enlarged, decoder.name, dark, digit)
+            found = [] if one is None else [one]
         if any(page.writing is not None for page in found):
             return found
     return pages
@@ -262,43 +280,73 @@ def _pages(decoded: Decoded, name: str) -> list[Page]:
 
     If the picture seems to have light ink, or none, dark ink is looked for, too: a dark corner or
     a pen may outweigh the ink, so that the polarity is wrong.
+
+    Raises:
+        ImageError: the picture has more ink than a page of digits, and the others no writing.
     """
-    pages = [_straightened(decoded, name, None)]
-    if pages[0].writing is None or not pages[0].writing.dark:
+
+    def look(view: str, dark: bool | None = None, height: float = 0.0) -> Page | None:
         with suppress(ImageError):
-            pages.append(_straightened(decoded, name, True))
-    even = _without_shadows(pages[-1], name)
-    if even is not None:
-        pages.append(even)
-    found = isolate_sheet(decoded.gray)
-    if found is not None:
-        gray, dark = found
-        pages.append(_straightened(replace(decoded, gray=gray), name, dark))
+            return _look(view, decoded, name, dark, height)
+        return None
+
+    refused: ImageError | None = None
+    picture: Page | None = None
+    try:
+        picture = _look(_PICTURE, decoded, name, None, 0.0)
+    except ImageError as error:
+        refused = error
+    pages = [picture or Page(decoded, None, 0.0)]
+    if pages[0].writing is None or not pages[0].writing.dark:
+        again = look(_PICTURE, dark=True)
+        pages += [again] if again is not None else []
+    writing = pages[-1].writing
+    if writing is not None and writing.dark:
+        even = look(_EVEN, height=writing.height)
+        pages += [even] if even is not None else []
+    sheet = look(_SHEET)
+    pages += [sheet] if sheet is not None else []
+    if refused is not None and all(page.writing is None for page in pages):
+        raise refused
     return pages
 
 
-def _without_shadows(page: Page, name: str) -> Page | None:
-    """Find the writing of a page without shadows; None if it has none, or is a tight crop."""
-    gray, writing = page.decoded.gray, page.writing
-    if writing is None or not writing.dark or min(gray.shape) < _MIN_SHADOWED_SIDE_PX:
-        return None
-    if writing.height > _MAX_SHADOWED_HEIGHT_SHARE * len(gray):
-        return None
-    even = even_light(gray, writing.height)
-    if even is None:
-        return None
-    try:
-        found = find_writing(even, name, dark=True)
-    except ImageError:
-        return None
-    return Page(replace(page.decoded, gray=even), found, page.slope)
+def _look(view: str, decoded: Decoded, name: str, dark: bool | None, height: float) -> Page | None:
+    """Find the writing of a picture, of the sheet that it shows, or of it without shadows.
 
+    Args:
+        view: `_PICTURE`, `_SHEET` or `_EVEN`.
+        decoded: the picture.
+        name: of the picture, for error messages.
+        dark: of a picture, whether ink is darker than the paper; None if that is not known.
+        height: of a typical digit in pixels, to find shadows.
 
-def _straightened(decoded: Decoded, name: str, dark: bool | None) -> Page:
+    Returns:
+        The page; None if the picture shows no sheet, or has no shadow with a sharp edge.
+
+    Raises:
+        ImageError: it has more ink than a page of digits.
+    """
+    if view == _SHEET:
+        sheet = isolate_sheet(decoded.gray)
+        if sheet is None:
+            return None
+        gray, dark = sheet
+        decoded = replace(decoded, gray=gray)
     slope = find_slope(decoded.gray)
     if slope:
         decoded = replace(decoded, gray=straighten(decoded.gray, slope))
-    return Page(decoded, find_writing(decoded.gray, name, dark=dark), slope)
+    if view == _EVEN:
+        gray = decoded.gray
+        if min(gray.shape) < _MIN_SHADOWED_SIDE_PX or height > _MAX_SHADOWED_HEIGHT_SHARE * len(
+            gray
+        ):
+            return None
+        even = even_light(gray, height)
+        if even is None:
+            return None
+        decoded, dark = replace(decoded, gray=even), True
+    return Page(decoded, find_writing(decoded.gray, name, dark=dark), slope, view)
 
 
 @dataclass(frozen=True)
