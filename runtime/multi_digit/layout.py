@@ -368,7 +368,7 @@ def _typical_height(
         components: of the page.
         weights: (N,), the ink of each component times its level, as a shadow is large and faint.
         at_rim: whether components at the picture's rim count; otherwise they are ignored unless
-            there are no others. Frames and filled areas are ignored, too.
+            the page has no other component. Frames and filled areas are ignored, too.
         frames: (N,), whether a component is a frame.
     """
     heights = components.boxes[:, 3] - components.boxes[:, 1]

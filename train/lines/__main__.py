@@ -71,7 +71,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--learning-rate",
         type=rate,
         metavar="X",
-        help="peak learning rate; a low one keeps most of what a reader to start from has learned "
+        help="peak learning rate; with a low one, a reader that is trained further changes little "
         "(default: the recipe's)",
     )
     parser.add_argument(
