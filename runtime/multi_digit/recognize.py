@@ -327,25 +327,23 @@ def _look(view: str, decoded: Decoded, name: str, dark: bool | None, height: flo
     Raises:
         ImageError: it has more ink than a page of digits.
     """
+    gray = decoded.gray
     if view == _SHEET:
-        sheet = isolate_sheet(decoded.gray)
+        sheet = isolate_sheet(gray)
         if sheet is None:
             return None
         gray, dark = sheet
-        decoded = replace(decoded, gray=gray)
-    slope = find_slope(decoded.gray)
-    if slope:
-        decoded = replace(decoded, gray=straighten(decoded.gray, slope))
-    if view == _EVEN:
-        gray = decoded.gray
-        if min(gray.shape) < _MIN_SHADOWED_SIDE_PX or height > _MAX_SHADOWED_HEIGHT_SHARE * len(
-            gray
-        ):
-            return None
-        even = even_light(gray, height)
+    elif view == _EVEN:
+        is_low = height <= _MAX_SHADOWED_HEIGHT_SHARE * len(gray)
+        is_large = min(gray.shape) >= _MIN_SHADOWED_SIDE_PX
+        even = even_light(gray, height) if is_low and is_large else None
         if even is None:
             return None
-        decoded, dark = replace(decoded, gray=even), True
+        gray, dark = even, True
+    slope = find_slope(gray)
+    if slope:
+        gray = straighten(gray, slope)
+    decoded = replace(decoded, gray=gray)
     return Page(decoded, find_writing(decoded.gray, name, dark=dark), slope, view)
 
 

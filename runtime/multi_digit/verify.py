@@ -59,7 +59,7 @@ _MAX_CUTS = 3  # between two signs
 _MIN_PROBABILITY = 1e-4  # lower ones count as this
 # In digit heights:
 _MIN_DISTANCE_HEIGHTS = 0.12  # between two seams
-_MIN_LEFT_OVER_HEIGHTS = 0.4  # ink that no sign stands for is a sign of its own if it is this high
+_MIN_LEFT_OVER_HEIGHTS = 0.4  # ink that was not read becomes a `?` if it is at least this high
 _MIN_DIGIT_HEIGHTS = 0.3  # the ink of a digit is at least this high
 _MAX_ONE_LEAN = 0.27  # tangent; by how much a 1 may lean more than the other digits of its line
 _MIN_SLASH_HEIGHTS = 0.95  # height of a slash, in heights of the other digits
