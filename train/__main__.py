@@ -14,7 +14,7 @@ from runtime.preprocess.form import FORMS, INK, MNIST_FORM, PHOTO, Form
 from runtime.system import interrupt
 from runtime.system.file_lock import locked
 from train import recipe
-from train.options import DATA_FORMS, IN_USE, number, rate, whole
+from train.options import DATA_FORMS, IN_USE, whole
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe
 
 DEFAULT_OUT = Path("models/digits.keras")  # written without --out, in the working directory
@@ -130,7 +130,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--learning-rate",
-        type=rate,
+        type=_rate,
         metavar="X",
         help="peak learning rate (default: the recipe's)",
     )
@@ -227,13 +227,27 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def _rate(text: str) -> float:
+    value = _number(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and at most 1")
+    return value
+
+
 def _count_or_share(text: str) -> float:
-    value = number(text)
+    value = _number(text)
     if not (0 < value < 1 or (value >= 1 and value.is_integer())):
         raise argparse.ArgumentTypeError(
             f"{text} is neither a number of images (1, 2, …) nor a share between 0 and 1"
         )
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a number") from None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Options that several commands share: --data, and numbers for argparse's `type=`.
+"""Options that several commands share: --data, and whole numbers for argparse's `type=`.
 
 The commands of `train` and `export` use this module.
 """
@@ -34,30 +34,6 @@ def whole(minimum: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
-
-
-def number(text: str) -> float:
-    """Parse a number.
-
-    Raises:
-        argparse.ArgumentTypeError: `text` is not a number.
-    """
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not a number") from None
-
-
-def rate(text: str) -> float:
-    """Parse a learning rate.
-
-    Raises:
-        argparse.ArgumentTypeError: `text` is not a number above 0 and at most 1.
-    """
-    value = number(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and at most 1")
-    return value
 
 
 def add_data_argument(parser: argparse.ArgumentParser, images: str) -> None:

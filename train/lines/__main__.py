@@ -15,7 +15,7 @@ from runtime.cli.parser import CommandParser
 from runtime.system import interrupt
 from runtime.system.file_lock import locked
 from train.lines.recipe import LineRecipe
-from train.options import IN_USE, add_data_argument, rate, whole
+from train.options import IN_USE, add_data_argument, whole
 
 DEFAULT_OUT = Path("models/lines.keras")
 
@@ -68,13 +68,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="start from the weights of this line reader, a .keras file, at half the learning rate",
     )
     parser.add_argument(
-        "--learning-rate",
-        type=rate,
-        metavar="X",
-        help="peak learning rate; with a low one, a reader that is trained further changes little "
-        "(default: the recipe's)",
-    )
-    parser.add_argument(
         "--resume", action="store_true", help="continue an interrupted run of the same options"
     )
     return parser.parse_args(argv)
@@ -88,9 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     recipe = dataclasses.replace(
         LineRecipe(), lines=args.lines, pool=args.pool, validation_lines=validated
     )
-    if args.learning_rate is not None:
-        recipe = dataclasses.replace(recipe, learning_rate=args.learning_rate)
-    elif args.start_from is not None:
+    if args.start_from is not None:
         recipe = dataclasses.replace(recipe, learning_rate=recipe.learning_rate / 2)
     options = shlex.join([*(a for a in argv if a != "--resume"), "--resume"])
     interrupt.report_as(f"interrupted; continue with: digit-edge train-lines {options}")
