@@ -230,7 +230,11 @@ def may_be_one_letter(signs: list[Sign]) -> bool:
 
     Each such letter, like an H, K, N or R, begins with a stem.
     """
-    return _is_narrow_pair(signs) and signs[0].label == "1"
+    return _is_narrow_pair(signs) and signs[0].label == "1" and not _agree(signs)
+
+
+def _agree(signs):
+    return all(s.accepted and s.proposed >= 0.99 and s.prediction is not None and s.prediction.label == s.label and s.prediction.accepted for s in signs)
 
 
 def _is_narrow_pair(signs: list[Sign]) -> bool:

@@ -398,6 +398,7 @@ def _cuts(ink: Plane, columns: list[float], digit_height: float) -> list[list[_C
     """Return the seams to cut along: before the first sign, between two, and behind the last."""
     height, width = ink.shape
     seams, costs = ink_seams(ink)
+    all_rows = np.arange(height)
     middles = seams.mean(axis=1)
     cuts: list[list[_Cut]] = [[(np.zeros(height, np.intp), 0.0)]]
     for column, following in pairwise(columns):
@@ -410,8 +411,9 @@ def _cuts(ink: Plane, columns: list[float], digit_height: float) -> list[list[_C
             number = int(cost.argmin())
             if not np.isfinite(cost[number]):
                 break
-            chosen.append((seams[number], float(costs[number])))
-            if costs[number] < _FREE_INK:
+            ink_on_seam = float(ink[all_rows, seams[number]].sum())
+            chosen.append((seams[number], ink_on_seam))
+            if ink_on_seam < _FREE_INK:
                 break
             near = np.abs(seams - seams[number]).mean(axis=1) < _MIN_DISTANCE_HEIGHTS * digit_height
             cost[near] = np.inf
