@@ -45,6 +45,11 @@ _LOW_ONES_SHARE = 0.2
 _MAX_WEIGHT = 0.6  # by how much strokes are thickened, from 0 to 1; loops close if it is more
 _CROPPED_SHARE = 0.4  # of the lines to train on, cropped by the runtime as it crops a picture
 
+# A glyph is visible if this share of its strokes …
+_MIN_VISIBLE_SHARE = 0.6
+_MIN_CONTRAST = 50  # … is so many levels of 255 darker than the paper …
+_AROUND_PX = 3  # … up to so many pixels from it.
+
 # A picture of a line.
 _ENLARGED = 2  # lines are composed 32 pixels high; pictures of numbers are larger
 _PAPER = 225  # gray level of the paper
@@ -165,11 +170,14 @@ class Composer:
         most = MAX_DIGITS
         while True:
             line = self._line(random, most)
+            if line is None:
+                continue
             if line.pixels.shape[1] <= MAX_WIDTH_PX:
                 return line
             most = max(most // 2, 1)
 
-    def _line(self, random: np.random.Generator, most: int) -> Line:
+    def _line(self, random: np.random.Generator, most: int) -> Line | None:
+        """Compose a line of at most `most` digits; None if one of its signs is hardly visible."""
         height = random.uniform(_MIN_DIGIT_PX, _MAX_DIGIT_PX)
         pen = height * random.uniform(0.05, 0.16)
         kinds: list[str] = []
@@ -189,12 +197,14 @@ class Composer:
         if len(text) > 2 and random.random() < _GROUPS_SHARE:
             kinds.append("groups")
             spaces = _group_spaces(signs, random)
-        ink = _set(glyphs, height, gap + spaces, pen, random)
+        ink, strokes = _set(glyphs, height, gap + spaces, pen, random)
         ink = _weight(ink, random.uniform(-1, _MAX_WEIGHT))
-        ink = self._surround(ink, height, random, kinds)
+        ink, moved = self._surround(ink, height, random, kinds)
         if empty and not kinds:
             kinds.append("blank")
         pixels = _paper(ink, random, kinds)
+        if not _are_visible(pixels[:, moved:], strokes):
+            return None
         if empty:
             kinds.insert(0, "no digits")
         return Line(pixels, _read_signs(signs), tuple(kinds))
@@ -260,8 +270,9 @@ class Composer:
                     ink = marks.draw_segments(int(sign), own - pen, pen, slant)
                 else:
                     if sign in "01":
+                        raised = 0.6 if sign == "0" else 0.3  # a high, low 1 is an apostrophe
                         low = own * (low_zeros if sign == "0" else random.uniform(low_ones, 1.0))
-                        base -= (own - low) * random.choice((0.0, random.uniform(0.0, 0.6)))
+                        base -= (own - low) * random.choice((0.0, random.uniform(0.0, raised)))
                         own = low
                     ink = self._written(sign, writer, own, pen, continental, stretch, slant, random)
                 glyphs.append(_Glyph(ink[:HEIGHT_PX], base, True))
@@ -271,7 +282,8 @@ class Composer:
                 glyphs.append(_Glyph(ink[:HEIGHT_PX], base, False))
             elif sign in marks.SEPARATORS and sign != "'":
                 ink = marks.draw_separator(sign, height, pen * 1.2, random)
-                glyphs.append(_Glyph(ink, base + 0.6 * len(ink) * (sign == ","), False))
+                below = base + 0.6 * len(ink) * (sign == ",")
+                glyphs.append(_Glyph(ink, below, False, read=sign == "-"))
             else:
                 if sign == "'":
                     ink = marks.draw_separator(sign, height, pen * 1.2, random)
@@ -279,7 +291,7 @@ class Composer:
                 else:
                     ink = marks.draw_operator(sign, height, pen * 1.2, slant, random)
                     lift = (height - len(ink)) / 2
-                glyphs.append(_Glyph(ink[:HEIGHT_PX], base - lift, False))
+                glyphs.append(_Glyph(ink[:HEIGHT_PX], base - lift, False, read=sign != "'"))
         return glyphs
 
     def _written(
@@ -344,11 +356,12 @@ class Composer:
 
     def _surround(
         self, ink: Ink, height: float, random: np.random.Generator, kinds: list[str]
-    ) -> Ink:
+    ) -> tuple[Ink, int]:
         """Draw what stands around the digits: rules, boxes, edges, specks, neighbors.
 
         Returns:
-            The line; wider than `ink` if it has the edge of a page.
+            The line, wider than `ink` if it has the edge of a page, and by how many pixels its
+            digits have moved to the right.
         """
         columns, rows = np.flatnonzero(ink.max(axis=0) > 0.2), np.flatnonzero(ink.max(axis=1) > 0.2)
         top, bottom = (rows[0], rows[-1] + 1) if len(rows) else (HEIGHT_PX // 2, HEIGHT_PX // 2)
@@ -376,8 +389,8 @@ class Composer:
             self._draw_neighbors(ink, height, (int(top), HEIGHT_PX - int(bottom)), random)
         if random.random() < 0.07:
             kinds.append("page edge")
-            ink = _with_page_edge(ink, (int(top), HEIGHT_PX - int(bottom)), random)
-        return ink
+            return _with_page_edge(ink, (int(top), HEIGHT_PX - int(bottom)), random)
+        return ink, 0
 
     def _draw_neighbors(
         self, ink: Ink, height: float, free: tuple[int, int], random: np.random.Generator
@@ -466,8 +479,10 @@ def _draw_circles(ink: Ink, height: float, random: np.random.Generator) -> None:
     np.maximum(ink, ring * np.float32(random.uniform(0.3, 1)), out=ink)
 
 
-def _with_page_edge(ink: Ink, free: tuple[int, int], random: np.random.Generator) -> Ink:
-    """Return a line beside, above or below which the page ends.
+def _with_page_edge(
+    ink: Ink, free: tuple[int, int], random: np.random.Generator
+) -> tuple[Ink, int]:
+    """Return a line beside, above or below which the page ends, and the edge's width to its left.
 
     Args:
         ink: of the line.
@@ -478,12 +493,14 @@ def _with_page_edge(ink: Ink, free: tuple[int, int], random: np.random.Generator
     side = random.integers(4)
     if side < 2:
         band = np.full((HEIGHT_PX, int(random.integers(1, 9))), level, np.float32)
-        return np.concatenate((band, ink) if side == 0 else (ink, band), axis=1)
+        if side == 0:
+            return np.concatenate((band, ink), axis=1), band.shape[1]
+        return np.concatenate((ink, band), axis=1), 0
     rows = min(int(random.integers(1, 5)), free[side - 2])
     if rows > 0:
         part = ink[:rows] if side == 2 else ink[-rows:]
         np.maximum(part, level, out=part)
-    return ink
+    return ink, 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -494,11 +511,13 @@ class _Glyph:
         ink: (height, width) from 0 to 1, cropped.
         base: how far its bottom is below the baseline, in pixels.
         digit: whether it is a digit.
+        read: whether it is in the line's text, as a digit or as `UNKNOWN`.
     """
 
     ink: Ink
     base: float
     digit: bool
+    read: bool = True
 
 
 def _text(random: np.random.Generator, most: int) -> str:
@@ -550,13 +569,61 @@ def _group_spaces(signs: list[str], random: np.random.Generator) -> npt.NDArray[
     return np.where(starts & ~follows, spaces, 0.0)
 
 
+@dataclass(frozen=True, eq=False)
+class _Strokes:
+    """Where the strokes of a glyph are in a line.
+
+    Attributes:
+        top: row of the mask's first row.
+        left: column of its first column.
+        mask: bool (height, width).
+    """
+
+    top: int
+    left: int
+    mask: npt.NDArray[np.bool_]
+
+
+def _are_visible(pixels: npt.NDArray[np.uint8], strokes: list[_Strokes]) -> bool:
+    """Return whether a person can see each glyph: its strokes are darker than the paper around it.
+
+    Args:
+        pixels: of the line, uint8 (32, width).
+        strokes: of its glyphs.
+    """
+    glyphs = np.zeros(pixels.shape, np.int64)  # number of glyphs at each pixel
+    for one in strokes:
+        part = glyphs[one.top :, one.left :][: len(one.mask), : one.mask.shape[1]]
+        part += one.mask[: part.shape[0], : part.shape[1]]
+    paper = ~_dilated(glyphs > 0)
+    for one in strokes:
+        rows = slice(max(one.top - _AROUND_PX, 0), one.top + len(one.mask) + _AROUND_PX)
+        columns = slice(max(one.left - _AROUND_PX, 0), one.left + one.mask.shape[1] + _AROUND_PX)
+        around = pixels[rows, columns][paper[rows, columns]]
+        ground = float(np.median(around)) if around.size else 0.0
+        inside = np.s_[one.top : one.top + len(one.mask), one.left : one.left + one.mask.shape[1]]
+        mask = one.mask[: glyphs[inside].shape[0], : glyphs[inside].shape[1]]
+        visible = mask & (glyphs[inside] == 1) & (pixels[inside] >= ground + _MIN_CONTRAST)
+        if visible.sum() < _MIN_VISIBLE_SHARE * max(mask.sum(), 1):
+            return False
+    return True
+
+
+def _dilated(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return a mask and the pixels around it."""
+    padded = np.pad(mask, 1)
+    wide = padded[:, :-2] | padded[:, 1:-1] | padded[:, 2:]
+    both: npt.NDArray[np.bool_] = wide[:-2] | wide[1:-1] | wide[2:]
+    return both
+
+
 def _set(
     glyphs: list[_Glyph],
     height: float,
     gaps: npt.NDArray[np.float64],
     pen: float,
     random: np.random.Generator,
-) -> Ink:
+) -> tuple[Ink, list["_Strokes"]]:
     """Set glyphs side by side on a line.
 
     Args:
@@ -567,7 +634,7 @@ def _set(
         random: of the jitter.
 
     Returns:
-        float32 (32, width), from 0 to 1.
+        The line, float32 (32, width), from 0 to 1, and the strokes of each glyph to be read.
     """
     room = HEIGHT_PX - height
     baseline = height + room * np.clip(random.normal(0.5, 0.25), -0.1, 1.1)
@@ -620,12 +687,16 @@ def _set(
     before, after = (int(height * random.uniform(0.0, 0.7)) for _ in range(2))
     width = max(int(edge), 8 if glyphs else int(random.integers(24, 200))) + before + after
     line = np.zeros((HEIGHT_PX, max(width, 16)), np.float32)
-    for column, top, ink in placed:
+    strokes = []
+    for glyph, (column, top, ink) in zip(glyphs, placed, strict=True):
         part = line[top : top + len(ink), column + before : column + before + ink.shape[1]]
         np.maximum(part, ink[: part.shape[0], : part.shape[1]], out=part)
+        if glyph.read:
+            inside = ink[: part.shape[0], : part.shape[1]]
+            strokes.append(_Strokes(top, column + before, inside > 0.6 * inside.max(initial=0)))
     for x0, y0, x1, y1 in strings:
         _segment(line, x0 + before, y0, x1 + before, y1, pen, float(random.uniform(0.6, 1)))
-    return line
+    return line, strokes
 
 
 def _segment(

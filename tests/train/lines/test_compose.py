@@ -48,6 +48,16 @@ def test_every_difficulty_occurs() -> None:
     }  # fmt: skip
 
 
+def test_line_in_which_a_digit_is_hardly_visible_is_drawn_again() -> None:
+    train = sklearn_digits().train
+    faint = np.where((train.labels == 7)[:, None, None, None], train.pixels // 12, train.pixels)
+    lines = Composer(faint, train.labels, None, letter_fonts()).lines(300, (0, 4))
+    bold = {"continental", "printed", "segments"}  # not of the data set
+    written = [line.text for line in lines if not bold & set(line.kinds)]
+    assert [text for text in written if "7" in text and set(text) & set("012345689")] == []
+    assert any("2" in text and "3" in text for text in written)
+
+
 def test_line_without_digits_has_no_digit_in_its_text() -> None:
     without = [line for line in LINES if "no digits" in line.kinds]
     assert without
