@@ -276,17 +276,18 @@ class Classifier:
             )
         name = describe(image)
         try:
-            return self._read(image, name, keep_unknown)
+            recognition = self._read(image, name)
         except MemoryError as error:
             raise ImageError(f"{name}: not enough memory to read it; scale it down") from error
+        return recognition if keep_unknown else recognition.without_unknown()
 
-    def _read(self, image: ImageSource, name: str, keep_unknown: bool) -> "Recognition":
-        """Read numbers, see `read`."""
+    def _read(self, image: ImageSource, name: str) -> "Recognition":
+        """Read numbers, see `read`, with each place that is not certainly one digit as `?`."""
         from runtime.multi_digit.read_lines import read_lines
         from runtime.multi_digit.recognize import (
+            as_unknown_digit,
             recognize,
             single_digit,
-            with_unknown,
             without_lines,
         )
 
@@ -294,12 +295,10 @@ class Classifier:
         decoder = CachedDecoder(image, name)
         reader = self._line_reader()
         if reader is not None:
-            recognition = read_lines(
-                decoder, reader, self._predict_batch, self._is_confirmed, keep_unknown
-            )
+            recognition = read_lines(decoder, reader, self._predict_batch, self._is_confirmed)
         else:
             digits_only = self.spec.rejection_model is not None
-            recognition = recognize(decoder, self._predict_components, keep_unknown, digits_only)
+            recognition = recognize(decoder, self._predict_components, digits_only)
         # One digit has no neighbors that confirm it, so its image is classified as one digit.
         text = "".join(recognition.lines)
         accepted = sum(digit.prediction.accepted for digit in recognition.digits)
@@ -313,7 +312,7 @@ class Classifier:
             if len(text) == 1:
                 is_doubtful = text != "1" and recognition.confidences[0] >= _DOUBTFUL_CONFIDENCE
                 if is_doubtful:
-                    return with_unknown(recognition, keep_unknown)
+                    return as_unknown_digit(recognition)
                 return without_lines(recognition)
         return recognition
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from runtime.multi_digit.line_crop import LineCrop
 from runtime.multi_digit.recognize import UNKNOWN, Digit, Page, Recognition
-from runtime.multi_digit.verify import Sign
+from runtime.multi_digit.verify import CERTAIN, Sign
 from runtime.prediction import Prediction
 
 _MIN_DIGIT_SHARE = 0.2  # of a line's signs; with fewer digits it is text
@@ -127,7 +127,7 @@ class PageReading:
             _UPSIDE_DOWN
         )
 
-    def recognition(self, keep_unknown: bool) -> Recognition:
+    def recognition(self) -> Recognition:
         """Convert to the pixels of the upright original."""
         lines: list[str] = []
         digits: list[Digit] = []
@@ -135,11 +135,10 @@ class PageReading:
         for line in (*self.lines, *self.others):
             number = None
             if line in self.lines:
-                text = "".join(
-                    sign.label if sign.accepted else UNKNOWN * keep_unknown for sign in line.signs
-                )
                 number = len(lines)
-                lines.append(text)
+                lines.append(
+                    "".join(sign.label if sign.accepted else UNKNOWN for sign in line.signs)
+                )
                 confidences.append(line.confidence)
             for sign in line.signs:
                 turned = line.crop.page_box(sign.box)
@@ -230,11 +229,19 @@ def may_be_one_letter(signs: list[Sign]) -> bool:
 
     Each such letter, like an H, K, N or R, begins with a stem.
     """
-    return _is_narrow_pair(signs) and signs[0].label == "1" and not _agree(signs)
+    return _is_narrow_pair(signs) and signs[0].label == "1" and not all(map(_is_certain, signs))
 
 
-def _agree(signs):
-    return all(s.accepted and s.proposed >= 0.99 and s.prediction is not None and s.prediction.label == s.label and s.prediction.accepted for s in signs)
+def _is_certain(sign: Sign) -> bool:
+    """Return whether both networks are certain of a digit."""
+    prediction = sign.prediction
+    return (
+        sign.accepted
+        and sign.proposed >= CERTAIN
+        and prediction is not None
+        and prediction.accepted
+        and prediction.label == sign.label
+    )
 
 
 def _is_narrow_pair(signs: list[Sign]) -> bool:

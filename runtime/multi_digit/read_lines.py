@@ -75,7 +75,6 @@ def read_lines(
     reader: LineReader,
     predict: Predict,
     confirm: _Confirm,
-    keep_unknown: bool = True,
 ) -> Recognition:
     """Read all numbers in an image.
 
@@ -85,8 +84,6 @@ def read_lines(
         predict: returns the digit network's predictions for pixels, uint8 (28, 28, 1) each.
         confirm: returns whether an accepted prediction stays accepted after test-time augmentation;
             its third argument is called first and returns whether to augment.
-        keep_unknown: whether places that are not certainly one digit are in the text as `UNKNOWN`;
-            otherwise they are omitted.
 
     Raises:
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
@@ -115,7 +112,7 @@ def read_lines(
         best = with_doubtful_lines(best)
     else:
         best = max(map(with_doubtful_line, pages), key=_score)
-    return best.recognition(keep_unknown)
+    return best.recognition()
 
 
 class _TooMuchWork(Exception):
@@ -208,6 +205,8 @@ class _PageReader:
         turned = [self._reader.read(line.crop.ink[::-1, ::-1]) for line in page.lines]
         confidences = [sign.proposed for line in page.lines for sign in line.signs if sign.proposed]
         turned_confidences = [reading.confidence for line in turned for reading in line]
+        if not turned_confidences:
+            return False
         return _log_product(turned_confidences) > _log_product(confidences)
 
     def _verify(self, crop: LineCrop, reading: list[Reading]) -> list[Sign]:
@@ -373,10 +372,11 @@ def _look_turned(
         with suppress(_TooMuchWork):
             crops = _crops(_find(turned, name, work), work)
             found = page_reader.read(crops, best.source, turns)
+            readings.append(found)
             if not found.lines and turns != 2:
                 for crops in _whole_views(turned, work):
-                    found = max(found, page_reader.read(crops, best.source, turns), key=_score)
-            readings.append(found)
+                    found = page_reader.read(crops, best.source, turns)
+                    readings[-1] = max(readings[-1], found, key=_score)
     readings = [
         page
         for page in readings

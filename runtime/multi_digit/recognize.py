@@ -82,8 +82,9 @@ class Digit:
     Attributes:
         box: left, top, right, bottom in pixels of the upright original; right and bottom exclusive.
         prediction: of the classifier; not `accepted` if it is not a digit.
-        line: index of its line in `Recognition.lines`; None if its line has no digit.
-        order: index in reading order: by line, then from left to right.
+        line: index of its line in `Recognition.lines`; None if it is in none of them.
+        order: index in reading order: by line, then from left to right; ink that is in no line
+            comes last.
     """
 
     box: Box
@@ -97,7 +98,8 @@ class Recognition:
     """The digits and lines that were recognized in an image.
 
     Attributes:
-        lines: the labels of each line, from top to bottom; lines without a digit are omitted.
+        lines: the text of each line, from top to bottom: the label of each accepted digit, and
+            `UNKNOWN` for each place that is not certainly one digit.
         digits: everything that was classified, also rejected ink.
         confidences: of each line, from 0 to 1: the product of the confidences of its digits.
     """
@@ -117,11 +119,31 @@ class Recognition:
         """The lines, separated by newlines."""
         return "\n".join(self.lines)
 
+    def without_unknown(self) -> "Recognition":
+        """Return the recognition with the accepted digits alone in its lines."""
+        texts = [
+            "".join(
+                digit.prediction.label
+                for digit in self.digits
+                if digit.line == line and digit.prediction.accepted
+            )
+            for line in range(len(self.lines))
+        ]
+        kept = [line for line, text in enumerate(texts) if text]
+        digits = tuple(
+            replace(digit, line=kept.index(digit.line) if digit.line in kept else None)
+            for digit in self.digits
+        )
+        return Recognition(
+            tuple(texts[line] for line in kept),
+            digits,
+            tuple(self.confidences[line] for line in kept),
+        )
+
 
 def recognize(
     image: "ImageSource | CachedDecoder",
     predict: Callable[[list[Pixels]], list[Prediction]],
-    keep_unknown: bool = True,
     digits_only: bool = True,
 ) -> Recognition:
     """Read all digits in an image.
@@ -129,7 +151,6 @@ def recognize(
     Args:
         image: see `runtime.preprocess.decode.decode`; or a `CachedDecoder`.
         predict: returns the predictions for pixels, uint8 (28, 28, 1) each.
-        keep_unknown: whether rejected ink is in the text as `UNKNOWN`; otherwise it is omitted.
         digits_only: whether to reject ink whose size or stroke width is not that of a digit. Other
             classes may be filled, low or wide.
 
@@ -154,8 +175,7 @@ def recognize(
             raise too_much_ink(decoder.name)
         line = _read_line(fragments, spans, layout.height, predict, digits_only)
         text = "".join(
-            prediction.label if prediction.accepted else UNKNOWN * keep_unknown
-            for _, prediction in line
+            prediction.label if prediction.accepted else UNKNOWN for _, prediction in line
         )
         for component, prediction in line:
             box = page.original_box(component.box)
@@ -186,13 +206,13 @@ def single_digit(prediction: Prediction) -> Recognition:
     return Recognition((prediction.label,), (digit,), (prediction.confidence,))
 
 
-def with_unknown(recognition: Recognition, keep_unknown: bool) -> Recognition:
-    """Return the recognition of one line of one digit, which is not certain."""
+def as_unknown_digit(recognition: Recognition) -> Recognition:
+    """Return a recognition of one line of one digit with this digit rejected."""
     digits = tuple(
         replace(digit, prediction=replace(digit.prediction, accepted=False))
         for digit in recognition.digits
     )
-    return replace(recognition, lines=(UNKNOWN * keep_unknown,), digits=digits)
+    return replace(recognition, lines=(UNKNOWN,), digits=digits)
 
 
 def without_lines(recognition: Recognition) -> Recognition:

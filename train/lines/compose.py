@@ -200,7 +200,7 @@ class Composer:
         ink, strokes = _set(glyphs, height, gap + spaces, pen, random)
         ink = _weight(ink, random.uniform(-1, _MAX_WEIGHT))
         ink, moved = self._surround(ink, height, random, kinds)
-        if empty and not kinds:
+        if not signs and not kinds:
             kinds.append("blank")
         pixels = _paper(ink, random, kinds)
         if not _are_visible(pixels[:, moved:], strokes):
@@ -330,7 +330,7 @@ class Composer:
         across = scale * stretch
         angle = random.normal(0, 0.06)
         shear = slant + random.normal(0, 0.05)
-        forward = np.array([[across, 0], [0, scale]]) @ np.eye(2)
+        forward = np.array([[across, 0], [0, scale]])
         forward = np.array([[1, -shear], [0, 1]]) @ forward
         cos, sin = np.cos(angle), np.sin(angle)
         forward = np.array([[cos, -sin], [sin, cos]]) @ forward

@@ -214,7 +214,8 @@ def fit(
         history = saved.history
         report(history)
     steps = training.recipe.steps
-    for epoch in range(len(history), EPOCHS):
+    # Of a run of fewer steps than parts, some parts are empty and not in the history.
+    for epoch in range(history[-1].epoch if history else 0, EPOCHS):
         start = time.perf_counter()
         first, last = epoch * steps // EPOCHS, (epoch + 1) * steps // EPOCHS
         if first == last:

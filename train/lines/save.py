@@ -28,7 +28,6 @@ def save(
     model: "keras.Model",
     dataset: Dataset,
     metrics: Metrics,
-    confidence_threshold: float,
     provenance: tuple[tuple[str, str], ...],
 ) -> Artifact:
     """Write an inference network with its spec to `path`, whole or not at all.
@@ -38,7 +37,6 @@ def save(
         model: see `train.lines.network.build`.
         dataset: whose digits the lines were composed of.
         metrics: shares of lines without an error.
-        confidence_threshold: a line with a lower confidence is not read for certain.
         provenance: see `ModelSpec`.
 
     Raises:
@@ -51,7 +49,7 @@ def save(
         input_shape=(HEIGHT_PX, None, 1),
         precision="float32",
         temperature=1.0,
-        confidence_threshold=confidence_threshold,
+        confidence_threshold=0.0,
         source_sha256="",
         dataset=dataset,
         metrics=metrics,

@@ -17,9 +17,10 @@ from runtime.errors import ArtifactError, ImageError
 from runtime.multi_digit.layout import find_writing
 from runtime.multi_digit.line_crop import LineCrop, crop_whole
 from runtime.multi_digit.line_reader import LineReader, Reading
+from runtime.multi_digit.page_reading import may_be_one_letter
 from runtime.multi_digit.read_lines import read_lines
 from runtime.multi_digit.recognize import UNKNOWN
-from runtime.multi_digit.verify import verify
+from runtime.multi_digit.verify import Sign, _cuts, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
 from train.negatives import draw_negatives
@@ -369,6 +370,28 @@ def test_digit_that_the_digit_network_reads_otherwise_is_rejected_or_corrected()
     assert [sign.accepted for sign in signs] == [True, False, True]
     signs = verify(crop, doubtful, CLASSIFIER._predict_batch, CLASSIFIER._is_confirmed)
     assert "".join(sign.label for sign in signs if sign.accepted) == "537"
+
+
+def test_digits_that_lean_but_do_not_touch_are_not_cut_through_ink() -> None:
+    """The seam between them moves sideways in each row, but it has no ink."""
+    rows, columns = np.indices((64, 80))
+    strokes = [abs(columns - (left + 0.5 * (63 - rows))) < 4 for left in (8, 30)]
+    ink = (strokes[0] | strokes[1]).astype(np.float32)
+    assert not (strokes[0] & strokes[1]).any()
+    between = _cuts(ink, [23.0, 45.0], 60.0)[1]
+    assert [cut_ink for _, cut_ink in between] == [0.0]
+
+
+@pytest.mark.parametrize(("confidence", "is_letter"), [(1.0, False), (0.9, True)])
+def test_stem_and_bow_of_one_piece_are_a_letter_unless_they_are_certain(
+    confidence: float, is_letter: bool
+) -> None:
+    scores = np.full(10, 0.01, np.float32)
+    signs = [
+        Sign(label, confidence, True, box, Prediction(label, 0.99, scores, True), confidence)
+        for label, box in (("1", (0, 0, 10, 40)), ("7", (10, 0, 30, 40)))
+    ]
+    assert may_be_one_letter(signs) is is_letter
 
 
 def test_digit_that_the_line_reader_skipped_is_an_unknown_place() -> None:

@@ -21,8 +21,15 @@ from runtime.classifier import Classifier
 from runtime.errors import ImageError
 from runtime.multi_digit import layout
 from runtime.multi_digit.layout import InkComponent
-from runtime.multi_digit.recognize import UNKNOWN, estimate_page_memory, recognize
+from runtime.multi_digit.recognize import (
+    UNKNOWN,
+    Digit,
+    Recognition,
+    estimate_page_memory,
+    recognize,
+)
 from runtime.multi_digit.split_touching import split_at_seams
+from runtime.prediction import Prediction
 from train.data.load import sklearn_digits
 
 pytestmark = pytest.mark.portable
@@ -172,6 +179,29 @@ def test_ink_that_is_not_a_digit_is_omitted_or_kept_as_unknown() -> None:
     assert [digit.order for digit in reading.digits] == list(range(5))
     assert reading.unknown == 1
     assert CLASSIFIER.read(gray).text == text + UNKNOWN
+
+
+def test_omitting_unknown_places_does_not_change_how_a_page_is_read() -> None:
+    """A digit beside a blot is the same digit whether the blot is shown or not."""
+    ink, (text,) = page(5, count=1)
+    blot = np.zeros((ink.shape[0], HEIGHT * 2), np.float32)
+    blot[32 : 32 + HEIGHT, 20 : 20 + HEIGHT] = 1
+    gray = paper(np.concatenate([ink, blot], axis=1))
+    shown, omitted = CLASSIFIER.read(gray), CLASSIFIER.read(gray, keep_unknown=False)
+    assert shown.text == text + UNKNOWN
+    assert omitted.text == text
+    assert [digit.box for digit in omitted.digits] == [digit.box for digit in shown.digits]
+    assert omitted.confidences == shown.confidences
+
+
+def test_line_of_unknown_places_is_omitted_with_them() -> None:
+    digits = tuple(
+        Digit((0, 0, 1, 1), Prediction(label, 0.5, np.zeros(10, np.float32), accepted), line, n)
+        for n, (label, accepted, line) in enumerate([("4", False, 0), ("2", True, 1)])
+    )
+    recognition = Recognition((UNKNOWN, "2"), digits, (0.1, 0.9)).without_unknown()
+    assert (recognition.lines, recognition.confidences) == (("2",), (0.9,))
+    assert [digit.line for digit in recognition.digits] == [None, 0]
 
 
 @pytest.mark.parametrize("noise", [0, 6])

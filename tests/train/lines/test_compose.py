@@ -58,6 +58,12 @@ def test_line_in_which_a_digit_is_hardly_visible_is_drawn_again() -> None:
     assert any("2" in text and "3" in text for text in written)
 
 
+def test_blank_line_has_nothing_in_it() -> None:
+    blank = [line for line in composer().lines(600, (0, 5)) if "blank" in line.kinds]
+    assert blank
+    assert [line.text for line in blank] == [""] * len(blank)
+
+
 def test_line_without_digits_has_no_digit_in_its_text() -> None:
     without = [line for line in LINES if "no digits" in line.kinds]
     assert without
