@@ -48,7 +48,12 @@ _EVEN = "even"  # in even light
 _MIN_SHADOWED_SIDE_PX = 200
 _MAX_SHADOWED_HEIGHT_SHARE = 0.2
 MAX_HELD_PIXELS = 8_000_000  # a larger decoded picture is freed before lines are detected
-_LAYOUT_BYTES_PER_PIXEL = 10  # memory of detecting text lines
+# Memory of reading, in bytes per pixel of the picture or in bytes; measured on a sheet on a desk,
+# which is looked at in all views. See tests/runtime/multi_digit/test_recognize.py.
+_SMALL_PICTURE_BYTES_PER_PIXEL = 90
+_READING_BYTES = 56_000_000  # of a larger picture, besides the following
+_VIEWS_BYTES_PER_PIXEL = 22  # of up to _MAX_VIEWS_PIXELS
+_PAGE_BYTES_PER_PIXEL = 7.2  # of one view of up to _MAX_PAGE_PIXELS
 
 # Lengths are in digit heights: the height of a typical digit on the page.
 _MAX_UNCUT_WIDTH_HEIGHTS = 0.7  # a wider component is split
@@ -187,12 +192,15 @@ def recognize(
 
 
 def estimate_page_memory(size: tuple[int, int]) -> int:
-    """Estimate the memory in bytes that `recognize` needs besides the decoded picture.
+    """Estimate the memory in bytes to read a picture, besides the decoded picture.
 
     Args:
         size: (width, height) of the picture in pixels.
     """
-    return _LAYOUT_BYTES_PER_PIXEL * min(size[0] * size[1], _MAX_PAGE_PIXELS)
+    pixels = size[0] * size[1]
+    views = _VIEWS_BYTES_PER_PIXEL * min(pixels, _MAX_VIEWS_PIXELS)
+    page = round(_PAGE_BYTES_PER_PIXEL * min(pixels, _MAX_PAGE_PIXELS))
+    return min(_SMALL_PICTURE_BYTES_PER_PIXEL * pixels, _READING_BYTES + max(views, page))
 
 
 def single_digit(prediction: Prediction) -> Recognition:
@@ -260,7 +268,7 @@ def decode_page(decoder: CachedDecoder) -> list[Page]:
     Returns:
         The picture; if it shows a sheet on a desk, the sheet alone, too; if its light has a sharp
         edge, the picture in even light, too. Of a large picture, the one with most writing alone,
-        because each takes up to 100 MB.
+        because each takes up to 40 MB.
 
     Raises:
         ImageError: the picture cannot be decoded, or has more ink than a page of digits.
