@@ -47,6 +47,10 @@ _EVEN = "even"  # in even light
 # the edge of a shadow is like a stroke.
 _MIN_SHADOWED_SIDE_PX = 200
 _MAX_SHADOWED_HEIGHT_SHARE = 0.2
+# If all ink of a picture is in so few pieces that are higher than that, they may be a shadow or a
+# gray card with digits on it. Digits of this share of the picture's height are then looked for.
+_MAX_SHADOW_PIECES = 3
+_DIGIT_HEIGHT_SHARE = 0.08
 MAX_HELD_PIXELS = 8_000_000  # a larger decoded picture is freed before lines are detected
 # Memory of reading, in bytes per pixel of the picture or in bytes; measured on a sheet on a desk,
 # which is looked at in all views. See tests/runtime/multi_digit/test_recognize.py.
@@ -330,7 +334,10 @@ def _pages(decoded: Decoded, name: str) -> list[Page]:
         pages += [again] if again is not None else []
     writing = pages[-1].writing
     if writing is not None and writing.dark:
-        even = look(_EVEN, height=writing.height)
+        height, most = writing.height, _MAX_SHADOWED_HEIGHT_SHARE * len(decoded.gray)
+        if height > most and len(writing.groups) <= _MAX_SHADOW_PIECES:
+            height = _DIGIT_HEIGHT_SHARE * len(decoded.gray)
+        even = look(_EVEN, height=height)
         pages += [even] if even is not None else []
     sheet = look(_SHEET)
     pages += [sheet] if sheet is not None else []

@@ -74,3 +74,16 @@ def test_bottoms_of_digits_and_one_rule_do_not_tilt_the_page() -> None:
     for number_, left in enumerate(range(60, 840, 110)):
         page[120 - 4 * number_ : 123 - 4 * number_, left : left + 60] = 40
     assert find_slope(page) == 0
+
+
+@pytest.mark.parametrize("text", ["952400", "3085"])
+def test_shaded_card_on_a_sheet_on_a_desk_is_read(text: str) -> None:
+    """At first the card is the sheet's only ink."""
+    card = paper(number(text, margin=25)).astype(np.float32)
+    card *= np.linspace(0.9, 0.6, card.shape[1])
+    height, width = 4 * card.shape[0], 3 * card.shape[1]
+    picture = np.full((height, width), 70, np.uint8)
+    picture[height // 8 : -height // 8, width // 8 : -width // 8] = 220
+    top, left = height // 8 + 20, width // 8 + 20
+    picture[top : top + card.shape[0], left : left + card.shape[1]] = card
+    assert CLASSIFIER.read(picture).lines == (text,)
