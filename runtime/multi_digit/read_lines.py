@@ -305,7 +305,7 @@ def _other_views(
     framed = writing is not None and bool(writing.frames.any())
     is_low = writing is not None and writing.height < _LOW_DIGITS_SHARE * len(gray)
     is_good = first.log_confidence >= _GOOD_LOG_CONFIDENCE and first.longest > 1
-    if numbers <= 1 and not framed and not (is_low and is_good):
+    if numbers <= 1 and not (is_low and is_good and not framed):
         for crops in _whole_views(picture.decoded.gray, work):
             yield picture, crops
     if first.share >= _GOOD_SHARE:
