@@ -66,6 +66,9 @@ _MIN_SLASH_HEIGHTS = 0.95  # height of a slash, in heights of the other digits
 _UPRIGHT_ONE = 0.995  # confidence of a 1 that may lean more
 _MIN_RIM_SHARE = 0.6  # of the height of ink along the picture's edge; it is the edge of a page
 _MAX_HOOK_HEIGHTS = 0.85  # a 1 that is cut from its neighbor is higher, or it is its hook
+_MIN_SIDE_BEYOND_HEIGHTS = 0.06  # by which the side of a box exceeds a digit above and below it
+_MAX_SIDE_ASPECT = 0.2  # its width / height
+_MIN_SIDE_FILL = 0.8  # its ink / area of its box
 # Ink beside a digit may belong to it, if the horizontal gap between their boxes is smaller.
 _NEAR_HEIGHTS = 0.12
 _MIN_DASH_HEIGHTS = 0.25  # a dash between digits is at least this wide …
@@ -466,8 +469,13 @@ def _choose(
         mask = found.paint(chosen, box)
         crop = part[box[1] : box[3], box[0] : box[2]]
         ink = np.where(_thicken(mask), crop, np.float32(0))
-    other = ~chosen & (heights >= _MIN_LEFT_OVER_HEIGHTS * height)
     widths = boxes[:, 2] - boxes[:, 0]
+    # A straight bar from above the digit to below it is the side of a box, not a 1.
+    beyond = _MIN_SIDE_BEYOND_HEIGHTS * (box[3] - box[1])
+    is_side = (boxes[:, 1] <= box[1] - beyond) & (boxes[:, 3] >= box[3] + beyond)
+    is_side &= widths <= _MAX_SIDE_ASPECT * heights
+    is_side &= found.area >= _MIN_SIDE_FILL * widths * heights
+    other = ~chosen & ~is_side & (heights >= _MIN_LEFT_OVER_HEIGHTS * height)
     dash = (
         ~chosen
         & (widths >= _MIN_DASH_HEIGHTS * height)

@@ -89,3 +89,11 @@ def test_shaded_card_on_a_sheet_on_a_desk_is_read(seed: int) -> None:
     picture[108:-108, 144:-144] = 220
     picture[128 : 128 + card.height, 164 : 164 + card.width] = np.asarray(card)
     assert CLASSIFIER.read(picture).lines == lines
+
+
+@pytest.mark.parametrize("text", ["2", "27", "537"])
+@pytest.mark.parametrize("margin", [6, 10, 14])
+def test_sides_of_a_box_are_not_digits_that_were_missed(text: str, margin: int) -> None:
+    ink = np.pad(number(text, margin=margin), ((0, 0), (6, 6)))
+    ink[:, 2:5] = ink[:, -5:-2] = 1
+    assert read(ink) == (text,)
