@@ -53,6 +53,9 @@ class Backend(Protocol):
     def scores(self, pixels: Pixels) -> Scores:
         """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8 with N ≥ 1.
 
+        A model of the kind `SEQUENCE` instead returns logits, (N, columns, classes), of lines of
+        pixels (N, 32, width, 1).
+
         Raises:
             ImageError: `pixels` has a different shape or dtype.
             ArtifactError: the engine cannot run the model, although it opened the file.

@@ -7,27 +7,28 @@ that no printed line is read as a 1.
 import numpy as np
 import numpy.typing as npt
 
-from runtime.preprocess.connected_components import Components
+from runtime.preprocess.connected_components import Components, IndexArray
 
 Flags = npt.NDArray[np.bool_]
 
+# Frames.
 _MIN_FRAME_PX = 12  # shorter side of a frame
-_MAX_FRAME_FILL = 0.4  # of a frame's box; its ink
-_MIN_CONTENT_SHARE = 0.3  # of the height of a cell; lower ink in it is a speck, not a digit
-_MAX_FRAMES = 300  # that are examined, the largest ones
-_MAX_SIZES = 40  # of a frame's height; larger frames are not around single digits
+_MAX_FRAME_FILL = 0.4  # ink of a frame / area of its box
+_MIN_CONTENT_SHARE = 0.3  # of the height of a cell; shorter ink in it is a speck, not a digit
+_MAX_CONTENT_RATIO = 40  # height of a frame / of its content; a larger frame is not around digits
+_MAX_FRAMES = 300  # components that are examined, the largest ones
 
 # Straight bars.
 _MAX_BAR_ASPECT = 0.2  # width / height
-_MIN_BAR_FILL = 0.8  # of its box; a written 1 leans or bends and fills less
-_MIN_BARS = 3  # that are equally high and at the same level
-_MAX_BARS = 2_500  # that are compared; a page with more pieces of ink is rejected anyway
-_MAX_UNEVEN_SHARE = 0.1  # of their height; how much their ends may differ
-_MIN_BAR_HEIGHTS = 0.2  # of a digit; lower ones are specks
-# Bars between these heights, of a digit, may be 1s; they are a comb if they are evenly spaced, too.
-_MAX_LOW_BAR = 0.7
-_MIN_HIGH_BAR = 1.15
-_MAX_UNEVEN_SPACE = 0.06  # of the space between two bars
+_MIN_BAR_FILL = 0.8  # ink of a bar / area of its box; a written 1 leans or bends and fills less
+_MIN_BARS = 3  # of about the same top and bottom; fewer may be 1s
+_MAX_BARS = 2_500  # that are compared; a page with more components is rejected anyway
+_MAX_UNEVEN_SHARE = 0.1  # of a bar's height; difference of the tops, and of the bottoms, of bars
+_MIN_BAR_HEIGHTS = 0.2  # digit heights; shorter bars are specks
+# Bars of a height between these two may be 1s; they are a comb if they are evenly spaced, too.
+_MIN_ONE_HEIGHTS = 0.7  # digit heights; a shorter bar is not a 1
+_MAX_ONE_HEIGHTS = 1.15  # digit heights; a taller bar is not a 1
+_MAX_UNEVEN_SPACE = 0.06  # of the median space between two bars of a comb; difference from it
 
 
 def find_frames(components: Components, min_content_px: float = 0.0) -> Flags:
@@ -35,8 +36,8 @@ def find_frames(components: Components, min_content_px: float = 0.0) -> Flags:
 
     Args:
         components: of the page.
-        min_content_px: height of the ink in a frame; a lower piece may be that of a broken rule in
-            a digit.
+        min_content_px: least height of the ink in a frame; shorter ink may be a part of a broken
+            ruled line in a digit.
     """
     boxes = components.boxes
     sizes = boxes[:, 2:] - boxes[:, :2]
@@ -45,27 +46,28 @@ def find_frames(components: Components, min_content_px: float = 0.0) -> Flags:
     thin = (sizes.min(axis=1) >= _MIN_FRAME_PX) & (components.area <= _MAX_FRAME_FILL * areas)
     candidates = np.flatnonzero(thin)
     candidates = candidates[np.argsort(-areas[candidates], kind="stable")][:_MAX_FRAMES]
-    for number in candidates.tolist():
-        left, top, right, bottom = box = tuple(boxes[number].tolist())
+    for index in candidates.tolist():
+        left, top, right, bottom = box = tuple(boxes[index].tolist())
         inside = (
             (boxes[:, 0] > left)
             & (boxes[:, 1] > top)
             & (boxes[:, 2] < right)
             & (boxes[:, 3] < bottom)
-            & (sizes[:, 1] * _MAX_SIZES >= bottom - top)
+            & (sizes[:, 1] * _MAX_CONTENT_RATIO >= bottom - top)
             & (sizes[:, 1] >= min_content_px)
         )
         if not inside.any():
             continue
-        ink = components.paint(np.arange(len(boxes)) == number, box)
-        flags[number] = any(_is_in_cell(ink, own) for own in boxes[inside] - (left, top) * 2)
+        ink = components.paint(np.arange(len(boxes)) == index, box)
+        content = boxes[inside] - np.array((left, top, left, top))
+        flags[index] = any(_is_in_cell(ink, content_box) for content_box in content)
     return flags
 
 
-def _is_in_cell(ink: Flags, box: npt.NDArray[np.intp]) -> bool:
+def _is_in_cell(ink: Flags, box: IndexArray) -> bool:
     """Return whether a box is in a cell of `ink`: enclosed on all four sides, without touching it.
 
-    The ink in the box has to be nearly as high as the cell.
+    The ink in the box must have at least `_MIN_CONTENT_SHARE` of the cell's height.
     """
     left, top, right, bottom = box.tolist()
     if ink[top:bottom, left:right].any():
@@ -99,17 +101,17 @@ def find_bars(components: Components, height: float) -> Flags:
     bars = bars[np.argsort(boxes[bars, 1], kind="stable")]
     others = (boxes[~straight & (sizes[:, 1] > height / 2)][:, [0, 2]]).mean(axis=1)
     tops, bottoms = boxes[bars, 1], boxes[bars, 3]
-    for number, bar in enumerate(bars.tolist()):
+    for index, bar in enumerate(bars.tolist()):
         slack = _MAX_UNEVEN_SHARE * sizes[bar, 1] + 1
-        first, last = np.searchsorted(tops, (tops[number] - slack, tops[number] + slack))
-        equal = bars[first:last][np.abs(bottoms[first:last] - bottoms[number]) <= slack]
+        first, last = np.searchsorted(tops, (tops[index] - slack, tops[index] + slack))
+        equal = bars[first:last][np.abs(bottoms[first:last] - bottoms[index]) <= slack]
         if len(equal) >= _MIN_BARS:
-            may_be_ones = _MAX_LOW_BAR < sizes[bar, 1] / height < _MIN_HIGH_BAR
+            may_be_ones = _MIN_ONE_HEIGHTS < sizes[bar, 1] / height < _MAX_ONE_HEIGHTS
             flags[bar] = not may_be_ones or _is_comb(boxes[equal], others)
     return flags
 
 
-def _is_comb(bars: npt.NDArray[np.intp], others: npt.NDArray[np.float64]) -> bool:
+def _is_comb(bars: IndexArray, others: npt.NDArray[np.float64]) -> bool:
     """Return whether bars are evenly spaced, with other ink between most of them.
 
     Args:

@@ -1,9 +1,10 @@
 """Detects text lines: the connected components of ink on a page, arranged in lines.
 
 `find_writing` thresholds the page, removes ruled lines and drops components that are too small,
-too large or too faint for digits. `Writing.layout` cuts out the rest and arranges it in lines,
-which may slant. `runtime.multi_digit.recognize` splits and joins these components to digits.
-Lengths are compared with the height of a typical digit on the page ("digit heights").
+too large or too faint for digits. The line reader takes the lines of `Writing.text_lines`, see
+`runtime.multi_digit.read_lines`; `Writing.layout` is for `runtime.multi_digit.recognize`, which
+splits and joins components to digits. Lines may slant. Lengths are compared with the height of a
+typical digit on the page ("digit heights").
 """
 
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import ImageError
-from runtime.multi_digit.frames import find_bars, find_frames
-from runtime.preprocess.background import subtract_background
+from runtime.multi_digit.frames import Flags, find_bars, find_frames
+from runtime.preprocess.background import Foreground, subtract_background
 from runtime.preprocess.connected_components import (
     Components,
+    IndexArray,
     Mask,
     Plane,
     find_components,
@@ -27,47 +29,54 @@ from runtime.preprocess.ruled_lines import remove_ruled_lines
 from runtime.preprocess.segment import MIN_WINDOW_PX, Box
 from runtime.preprocess.tight_crop import is_window
 
-# Thresholds for ink.
-_PAGE_LEVEL_SHARE = 0.1  # of the page's ink level; low, because pencil may be next to marker
-_OWN_LEVEL_SHARE = 0.3  # of a component's own level; its fainter pixels are removed
-_MIN_LEVEL_SHARE = 0.25  # of the mean level of all writing; fainter components are removed
+# Contrasts of ink.
+_PAGE_CONTRAST_SHARE = 0.1  # of the page's ink; less is paper. Pencil may be next to marker
+_OWN_CONTRAST_SHARE = 0.3  # of a component's strokes; its fainter pixels are removed
+_MIN_CONTRAST_SHARE = 0.25  # of the mean of all writing; components of fainter strokes are removed
 
 # Ruled lines, see `remove_ruled_lines`.
-MAX_GAP_SHARE = 0.02  # of the picture's width; the bars of neighboring digits have wider gaps
+MAX_GAP_SHARE = 0.02  # of the image's width; the bars of neighboring digits have wider gaps
 MIN_INK_SHARE = 0.7  # of a line's length; ruled lines have 0.8, the tops of printed digits 0.6
 
+# The height of a typical digit.
+_MIN_HEIGHT_PX = 5  # a page with shorter digits cannot be read
+_MIN_FILLED_RUN_HEIGHTS = 0.4  # of its height; a component of longer runs, on average, is an area
+_MIN_WEIGHT_SHARE = 0.05  # of the heaviest component's ink; lighter components may be specks
+_CAP_RANK = 4  # a component counts at most as much as the 4th heaviest
+
 # Sizes of components that are not writing.
-_MIN_HEIGHT_PX = 5  # pixels of a typical digit; a page with lower digits cannot be read
 _MAX_SPECK_HEIGHTS = 0.25  # digit heights; a component whose sides are both shorter is a speck
-_MAX_TALL_HEIGHTS = 2.5  # digit heights; a higher component is not writing
+_MAX_TALL_HEIGHTS = 2.5  # digit heights; a taller component is not writing
 _MAX_WIDE_HEIGHTS = 8.0  # digit heights; a wider component is not writing
-_MIN_FILLED_RUN_HEIGHTS = 0.4  # of its height; mean length of a component's runs if it is an area
-_MIN_FRAMED_HEIGHTS = 0.4  # digit heights; lower ink does not make a component a frame around it
+_MIN_FRAMED_HEIGHTS = 0.4  # digit heights; a component around shorter ink is not a frame
 # A component is flat, like a dash or an underline, if all three hold.
 _MAX_FLAT_HEIGHTS = 0.4  # digit heights; its height
 _MIN_FLAT_WIDTH_HEIGHTS = 1.2  # digit heights; its width
 _MIN_FLAT_ASPECT = 3  # its width / height
-# A component at an edge of the picture may be cut off. It is writing only between these limits.
-_MIN_RIM_HEIGHTS = 0.6  # digit heights; its height
-_MAX_RIM_HEIGHTS = 1.5  # digit heights; its height
-_MIN_WEIGHT_SHARE = 0.05  # of the heaviest component's ink; lighter components may be specks
+# A component at the image border may be cut off. It is writing only between these limits.
+_MIN_BORDER_HEIGHTS = 0.6  # digit heights; its height
+_MAX_BORDER_HEIGHTS = 1.5  # digit heights; its height
 
 # Two components belong to one digit if the first three conditions hold, and either the fourth or
 # the last two.
-_MAX_PIECE_HEIGHTS = 0.6  # digit heights; height of the lower component
+_MAX_PIECE_HEIGHTS = 0.6  # digit heights; height of the shorter component
 _MAX_PIECE_GAP_HEIGHTS = 0.25  # digit heights; vertical gap
 _MAX_JOINED_HEIGHTS = 1.8  # digit heights; height of both together
 _MIN_OVERLAP_SHARE = 0.5  # of the narrower one's width; horizontal overlap
 _MAX_SIDE_GAP_HEIGHTS = 0.1  # digit heights; horizontal gap
 _MAX_PIECE_AREA_HEIGHTS = 0.2  # squared digit heights; smaller width × smaller height
+_PAIRS_PER_BATCH = 100_000  # pairs of boxes that are compared at once
 
 # A display of seven segments.
-_MAX_DISPLAY_PIECES = 64  # higher than half a digit
+_MAX_DISPLAY_PIECES = 64  # components taller than half a digit; a page with more is not a display
 _MAX_DISPLAY_GAP = 0.15  # digit heights; between the halves of a digit
-_MAX_DISPLAY_UNEVEN = 0.1  # of the digits' height; how much it differs
+_MAX_DISPLAY_UNEVEN = 0.1  # of the median height of the digits; difference of a digit's height
 
 # Lines.
+_MIN_TALL_HEIGHTS = 0.5  # digit heights; shorter components do not decide the slope of the lines
+_MIN_DIGIT_DISTANCE_HEIGHTS = 0.2  # digit heights; horizontal, of digits that decide it
 _MAX_DIGIT_GAP_HEIGHTS = 6.0  # digit heights; digits with a wider gap are not linked to one line
+_MAX_NEIGHBOR_SLOPE = 0.5  # rows per column; digits in a steeper direction are not neighbors
 _MAX_OFFSET_HEIGHTS = 0.55  # digit heights; vertical offset of linked digits, without the slope
 _MAX_LINE_OFFSET_HEIGHTS = 0.5  # digit heights; lines with a smaller vertical offset are joined
 
@@ -76,15 +85,14 @@ _RING_HEIGHTS = 0.2  # digit heights; width of the ring around the component tha
 _MAX_DARK_SHARE = 0.2  # of the ring's pixels; if more are dark, the component is an edge
 
 # Light writing in dark windows, as in a meter's counter, is inverted.
-_MIN_WINDOW_FILL = 0.55  # of a window's box; its dark part
+_MIN_WINDOW_FILL = 0.55  # dark part of a window / area of its box
 _MIN_WINDOWS_SHARE = 0.8  # of the area of all ink; all windows together
 
-# Limits. Beyond any of the first three the page is rejected, because reading it takes too long.
-_MAX_COMPONENTS = 2_500  # on a page; each takes 0.2 to 0.5 ms; an A4 page has 2,000 digits
+# Limits, because reading takes too long otherwise.
+_MAX_RUNS = 600_000  # of ink along rows or columns; a page with more is texture without writing
+_MAX_COMPONENTS = 2_500  # of writing; each takes 0.2 to 0.5 ms; an A4 page has 2,000 digits
 _MAX_COMPONENT_AREA_PX = 1_000_000  # box of one component; splitting it takes 40 bytes per pixel
 _MAX_TOTAL_AREA_PX = 4096 * 3072  # boxes of all components
-_MAX_RUNS = 600_000  # of ink along rows or columns; a page with more is texture without writing
-_MAX_PAIRS = 100_000  # pairs of boxes that are compared at once
 
 Floats = npt.NDArray[np.float64]
 
@@ -95,7 +103,7 @@ class InkComponent:
 
     Attributes:
         ink: float32 (height, width) from 0 to 1, cropped to `box`.
-        box: left, top, right, bottom in the picture's pixels; right and bottom exclusive.
+        box: left, top, right, bottom in the image's pixels; right and bottom exclusive.
     """
 
     ink: Plane
@@ -104,7 +112,7 @@ class InkComponent:
 
 @dataclass(frozen=True)
 class PageLayout:
-    """The text lines of a page.
+    """The text lines of a page, for `recognize`.
 
     Attributes:
         lines: from top to bottom; in each line its components from left to right.
@@ -117,16 +125,16 @@ class PageLayout:
 
 @dataclass(frozen=True)
 class TextLine:
-    """The components of one line.
+    """The components of one line, for `read_lines`.
 
     Attributes:
-        members: numbers of its components in `Writing.all_components`.
+        members: indices of its components in `Writing.all_components`.
         boxes: (N, 4) left, top, right, bottom of its digits, or of what may be digits.
-        slope: of all lines of the page.
+        slope: of all lines of the page, rows per column.
     """
 
-    members: npt.NDArray[np.intp]
-    boxes: npt.NDArray[np.intp]
+    members: IndexArray
+    boxes: IndexArray
     slope: float
 
 
@@ -136,63 +144,58 @@ class Writing:
 
     Attributes:
         all_components: all components of ink, N of them, also those that are not writing.
-        levels: float32 (N,), contrast of each component's strokes.
+        stroke_contrasts: float32 (N,), contrast of each component's strokes.
         contrast: float32 (height, width), see `Foreground.contrast`.
-        groups: numbers of the components that belong to one digit, for each digit.
+        groups: for each digit, the indices of the components that belong to it.
         all_ink: (height, width), the mask of all components.
-        raw: uint8 (height, width), the page's gray levels, inverted if ink is dark.
+        ink_bright: uint8 (height, width), gray levels with ink bright: inverted if ink is dark.
         height: of a typical digit, in pixels.
         dark: whether ink is darker than its background.
-        frames: bool (N,), whether a component is printed around digits.
+        preprinted: bool (N,), whether a component is a frame, bar or comb printed around digits.
     """
 
     all_components: Components
-    levels: Plane
+    stroke_contrasts: npt.NDArray[np.float32]
     contrast: Plane
-    groups: list[npt.NDArray[np.intp]]
+    groups: list[IndexArray]
     all_ink: Mask
-    raw: Gray
+    ink_bright: Gray
     height: float
     dark: bool
-    frames: npt.NDArray[np.bool_]
+    preprinted: Flags
 
-    def components(self) -> Iterator[InkComponent]:
-        """Yield the ink of each group, unless it is the edge of a dark area."""
-        for group in self.groups:
-            component = _cut_out(self.all_components, self.levels, self.contrast, group)
-            if not _is_edge(component, self.raw, self.all_ink, self.height):
-                yield component
-
-    def text_lines(self) -> list["TextLine"]:
-        """Arrange the writing in lines, from top to bottom."""
-        groups = [
-            group
-            for group in self.groups
-            if not _is_edge(
-                _cut_out(self.all_components, self.levels, self.contrast, group),
-                self.raw,
-                self.all_ink,
-                self.height,
-            )
-        ]
+    def text_lines(self) -> list[TextLine]:
+        """Arrange the writing in lines, from top to bottom; used by `read_lines`."""
+        groups = [group for group, _ in self._ink_groups()]
         if not groups:
             return []
-        boxes = np.stack([_bounding_box(self.all_components.boxes[group]) for group in groups])
-        tall = boxes[:, 3] - boxes[:, 1] > 0.5 * self.height
-        slope = _slope((boxes[tall, :2] + boxes[tall, 2:]) / 2, self.height)
+        boxes = np.array(
+            [bounding_box(self.all_components.boxes[group]) for group in groups], np.intp
+        )
+        lines, slope = _arrange(boxes, self.height)
         return [
-            TextLine(np.concatenate([groups[number] for number in line]), boxes[line], slope)
-            for line in _arrange(boxes, self.height)
+            TextLine(np.concatenate([groups[index] for index in line]), boxes[line], slope)
+            for line in lines
         ]
 
     def layout(self) -> PageLayout | None:
-        """Arrange the writing in lines; return None if it is empty."""
-        components = list(self.components())
+        """Arrange the writing in lines; None if it is empty; used by `recognize`."""
+        components = [component for _, component in self._ink_groups()]
         boxes = np.array([component.box for component in components], np.intp).reshape(-1, 4)
-        lines = tuple(
-            tuple(components[number] for number in line) for line in _arrange(boxes, self.height)
-        )
-        return PageLayout(lines, self.height) if lines else None
+        lines, _ = _arrange(boxes, self.height)
+        arranged = tuple(tuple(components[index] for index in line) for line in lines)
+        return PageLayout(arranged, self.height) if arranged else None
+
+    def has_ink(self) -> bool:
+        """Return whether some group is ink, not the edge of a dark area."""
+        return any(True for _ in self._ink_groups())
+
+    def _ink_groups(self) -> Iterator[tuple[IndexArray, InkComponent]]:
+        """Yield each group with its ink, unless it is the edge of a dark area."""
+        for group in self.groups:
+            component = _cut_out(self.all_components, self.stroke_contrasts, self.contrast, group)
+            if not _is_edge(component, self.ink_bright, self.all_ink, self.height):
+                yield group, component
 
 
 def find_writing(
@@ -200,7 +203,7 @@ def find_writing(
     name: str,
     *,
     dark: bool | None = None,
-    at_rim: bool = False,
+    at_border: bool = False,
     look_into_windows: bool = True,
 ) -> Writing | None:
     """Find the writing on a page.
@@ -208,73 +211,118 @@ def find_writing(
     Args:
         gray: uint8 (height, width).
         name: of the image, for error messages.
-        dark: whether ink is darker than the paper; None decides by the whole picture.
-        at_rim: whether digits may be cut off by the picture's rim. Otherwise what touches the rim
-            does not decide how high a typical digit is.
+        dark: whether ink is darker than the paper; None decides by the whole image.
+        at_border: whether digits may be cut off by the image border. Otherwise ink that touches the
+            border does not decide how tall a typical digit is.
         look_into_windows: whether light writing in dark windows is found.
 
     Returns:
-        The writing; None if the page has none.
+        The writing; None if the image is blank, if its polarity is ambiguous, if its digits are
+        shorter than `_MIN_HEIGHT_PX`, or if it is texture (`_MAX_RUNS`).
 
     Raises:
-        ImageError: there are too many or too large pieces of ink, see the limits above.
+        ImageError: there is more ink than on a page of digits, see `_check_limits`.
     """
     foreground = subtract_background(gray, dark)
     if foreground is None or (foreground.polarity_ambiguous and dark is None):
         return None
     contrast = foreground.contrast
-    mask = contrast > max(_PAGE_LEVEL_SHARE * foreground.ink_level, foreground.noise_floor)
-    if max(np.count_nonzero(rows[1:] > rows[:-1]) for rows in (mask, mask.T)) > _MAX_RUNS:
-        return None
-    mask = remove_ruled_lines(mask, MAX_GAP_SHARE, MIN_INK_SHARE)
-    mask = remove_ruled_lines(mask.T, MAX_GAP_SHARE, MIN_INK_SHARE).T
-    faint = find_components(mask, contrast)
-    if faint is None:
-        return None
-    _keep_own_level(mask, faint, contrast)
-    components = find_components(mask, contrast)
+    components = _find_ink(foreground)
     if components is None:
         return None
     windows = _windows(components) if look_into_windows else []
     if windows:
         inverted = _invert(gray, windows, components)
         return find_writing(
-            inverted, name, dark=foreground.dark, at_rim=at_rim, look_into_windows=False
+            inverted, name, dark=foreground.dark, at_border=at_border, look_into_windows=False
         )
-    levels = _levels(components, contrast)
-    weights = components.mass * levels
-    frames = find_frames(components)
-    height = _typical_height(components, weights, at_rim, frames)
-    if frames.any():
-        frames = find_frames(components, _MIN_FRAMED_HEIGHTS * height)
-        height = _typical_height(components, weights, at_rim, frames)
-    bars = find_bars(components, height)
-    if bars.any():
-        frames |= bars
-        height = _typical_height(components, weights, at_rim, frames)
+    stroke_contrasts = _stroke_contrasts(components, contrast)
+    weights = components.mass * stroke_contrasts
+    preprinted, height = _exclude_preprinted(components, weights, at_border)
     height = max(height, _display_height(components, height))
     if height < _MIN_HEIGHT_PX:
         return None
-    is_writing = _is_writing(components, height) & ~frames
+    is_writing = _is_writing(components, height) & ~preprinted
     if not is_writing.any():
         return None
-    mean_level = np.average(levels[is_writing], weights=components.mass[is_writing])
-    is_writing &= levels > _MIN_LEVEL_SHARE * mean_level
-    sizes = components.boxes[is_writing, 2:] - components.boxes[is_writing, :2]
-    areas = sizes.prod(axis=1, dtype=np.int64)
+    mean_contrast = np.average(stroke_contrasts[is_writing], weights=components.mass[is_writing])
+    is_writing &= stroke_contrasts > _MIN_CONTRAST_SHARE * mean_contrast
+    _check_limits(components.boxes[is_writing], name)
+    groups = _group(components, np.flatnonzero(is_writing), height)
+    all_ink = _paint_all(components)
+    ink_bright = 255 - gray if foreground.dark else gray
+    writing = Writing(
+        components,
+        stroke_contrasts,
+        contrast,
+        groups,
+        all_ink,
+        ink_bright,
+        height,
+        foreground.dark,
+        preprinted,
+    )
+    return writing if writing.has_ink() else None
+
+
+def _find_ink(foreground: Foreground) -> Components | None:
+    """Return the components of ink without ruled lines; None if there is no ink, or texture."""
+    contrast = foreground.contrast
+    mask = contrast > max(_PAGE_CONTRAST_SHARE * foreground.ink_level, foreground.noise_floor)
+    if max(np.count_nonzero(rows[1:] > rows[:-1]) for rows in (mask, mask.T)) > _MAX_RUNS:
+        return None
+    mask = remove_ruled_lines(mask, MAX_GAP_SHARE, MIN_INK_SHARE)
+    mask = remove_ruled_lines(mask.T, MAX_GAP_SHARE, MIN_INK_SHARE).T
+    with_faint_pixels = find_components(mask, contrast)
+    if with_faint_pixels is None:
+        return None
+    _remove_faint_pixels(mask, with_faint_pixels, contrast)
+    return find_components(mask, contrast)
+
+
+def _exclude_preprinted(
+    components: Components, weights: npt.NDArray[np.float64], at_border: bool
+) -> tuple[Flags, float]:
+    """Return which components are printed around digits, and the height of a typical digit.
+
+    The height is estimated again without the components that are found, because they are large.
+
+    Args:
+        components: of the page.
+        weights: see `_typical_height`.
+        at_border: see `_typical_height`.
+    """
+    preprinted = find_frames(components)
+    height = _typical_height(components, weights, at_border, preprinted)
+    if preprinted.any():
+        preprinted = find_frames(components, _MIN_FRAMED_HEIGHTS * height)
+        height = _typical_height(components, weights, at_border, preprinted)
+    bars = find_bars(components, height)
+    if bars.any():
+        preprinted |= bars
+        height = _typical_height(components, weights, at_border, preprinted)
+    return preprinted, height
+
+
+def _check_limits(boxes: IndexArray, name: str) -> None:
+    """Reject a page with so many or so large components of writing that reading takes too long.
+
+    Raises:
+        ImageError: there are too many, or they are too large.
+    """
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1, dtype=np.int64)
     if (
-        len(sizes) > _MAX_COMPONENTS
+        len(areas) > _MAX_COMPONENTS
         or areas.max() > _MAX_COMPONENT_AREA_PX
         or areas.sum() > _MAX_TOTAL_AREA_PX
     ):
         raise too_much_ink(name)
-    groups = _group(components, np.flatnonzero(is_writing), height)
-    all_ink = components.paint(np.ones(len(levels), np.bool_), (0, 0, gray.shape[1], gray.shape[0]))
-    raw = 255 - gray if foreground.dark else gray
-    writing = Writing(
-        components, levels, contrast, groups, all_ink, raw, height, foreground.dark, frames
-    )
-    return writing if any(True for _ in writing.components()) else None
+
+
+def _paint_all(components: Components) -> Mask:
+    """Return the mask of all components, (height, width)."""
+    height, width = components.shape
+    return components.paint(np.ones(len(components.mass), np.bool_), (0, 0, width, height))
 
 
 def _windows(components: Components) -> list[Box]:
@@ -286,9 +334,9 @@ def _windows(components: Components) -> list[Box]:
     if components.area[dense].sum() < _MIN_WINDOWS_SHARE * components.area.sum():
         return []
     found: list[Box] = []
-    for number in np.flatnonzero(dense).tolist():
-        left, top, right, bottom = box = tuple(components.boxes[number].tolist())
-        shape = components.paint(np.arange(len(areas)) == number, box)
+    for index in np.flatnonzero(dense).tolist():
+        left, top, right, bottom = box = tuple(components.boxes[index].tolist())
+        shape = components.paint(np.arange(len(areas)) == index, box)
         if is_window(shape) and not shape.all():
             found.append((left, top, right, bottom))
     return found
@@ -297,13 +345,12 @@ def _windows(components: Components) -> list[Box]:
 def _invert(gray: Gray, windows: list[Box], components: Components) -> Gray:
     """Return the page with inverted windows, whose ground becomes that of the page."""
     inverted = gray.astype(np.int16)
-    everything = np.ones(len(components.mass), np.bool_)
-    ink = components.paint(everything, (0, 0, gray.shape[1], gray.shape[0]))
-    page = int(np.median(gray[~ink]))
+    ink = _paint_all(components)
+    paper = int(np.median(gray[~ink]))
     for left, top, right, bottom in windows:
         part = inverted[top:bottom, left:right]
         ground = int(np.median(gray[top:bottom, left:right][ink[top:bottom, left:right]]))
-        part[:] = page + ground - part
+        part[:] = paper + ground - part
     return np.clip(inverted, 0, 255).astype(np.uint8)
 
 
@@ -312,30 +359,32 @@ def too_much_ink(name: str) -> ImageError:
     return ImageError(f"{name}: more pieces of ink than a page of digits; crop it to the digits")
 
 
-def _keep_own_level(mask: Mask, faint: Components, contrast: Plane) -> None:
+def _remove_faint_pixels(mask: Mask, components: Components, contrast: Plane) -> None:
     """Remove from the mask, in place, pixels that are fainter than their component's strokes."""
-    levels = _levels(faint, contrast)
+    stroke_contrasts = _stroke_contrasts(components, contrast)
     height, width = mask.shape
     for rows in row_slices(height, width + 1):
         before = rows.start * (width + 1)
-        first, last = np.searchsorted(faint.starts, (before, rows.stop * (width + 1)))
-        starts, ends = faint.starts[first:last], faint.ends[first:last]
+        ends_of_rows = (before, rows.stop * (width + 1))
+        first, last = np.searchsorted(components.starts, ends_of_rows)
+        starts, ends = components.starts[first:last], components.ends[first:last]
         lengths = ends - starts
-        level = np.zeros((rows.stop - rows.start, width + 1), np.float32)
+        own_contrast = np.zeros((rows.stop - rows.start, width + 1), np.float32)
         inside = np.repeat(starts - before, lengths) + _counting(lengths)
-        level.reshape(-1)[inside] = np.repeat(levels[faint.labels[first:last]], lengths)
-        mask[rows] &= contrast[rows] > _OWN_LEVEL_SHARE * level[:, :-1]
+        run_contrasts = stroke_contrasts[components.labels[first:last]]
+        own_contrast.reshape(-1)[inside] = np.repeat(run_contrasts, lengths)
+        mask[rows] &= contrast[rows] > _OWN_CONTRAST_SHARE * own_contrast[:, :-1]
 
 
-def _counting(lengths: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def _counting(lengths: IndexArray) -> IndexArray:
     """Return the concatenation of `np.arange(n)` for each n of `lengths`."""
     return np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
-def _levels(components: Components, contrast: Plane) -> Plane:
-    """Return the level of each component: the mean contrast, weighted by its square.
+def _stroke_contrasts(components: Components, contrast: Plane) -> npt.NDArray[np.float32]:
+    """Return the contrast of each component's strokes: the mean contrast, weighted by its square.
 
-    The weights reduce the influence of the faint pixels at the rim of a stroke.
+    The weights reduce the influence of the faint pixels at the boundary of a stroke.
     """
     cubes, squares = (
         np.bincount(
@@ -348,50 +397,51 @@ def _levels(components: Components, contrast: Plane) -> Plane:
     return (cubes / np.maximum(squares, 1e-6)).astype(np.float32)
 
 
-def _touches_rim(components: Components) -> npt.NDArray[np.bool_]:
-    """Return for each component whether it touches an edge of the picture."""
+def _touches_border(components: Components) -> Flags:
+    """Return for each component whether it touches the image border."""
     height, width = components.shape
     near, far = components.boxes[:, :2] == 0, components.boxes[:, 2:] == (width, height)
-    touches: npt.NDArray[np.bool_] = (near | far).any(axis=1)
+    touches: Flags = (near | far).any(axis=1)
     return touches
 
 
 def _typical_height(
     components: Components,
     weights: npt.NDArray[np.float64],
-    at_rim: bool,
-    frames: npt.NDArray[np.bool_],
+    at_border: bool,
+    preprinted: Flags,
 ) -> float:
     """Return the height of a typical digit in pixels: the weighted median of the components'.
 
     Args:
         components: of the page.
-        weights: (N,), the ink of each component times its level, as a shadow is large and faint.
-        at_rim: whether components at the picture's rim count; otherwise they are ignored unless
-            the page has no other component. Frames and filled areas are ignored, too.
-        frames: (N,), whether a component is a frame.
+        weights: (N,), the ink of each component times its stroke contrast, because a shadow is
+            large and faint.
+        at_border: whether components at the image border count; otherwise they are ignored unless
+            the page has no other component. Filled areas are ignored, too.
+        preprinted: (N,), components that are ignored unless the page has no other one.
     """
     heights = components.boxes[:, 3] - components.boxes[:, 1]
-    own = ~frames if not frames.all() else np.ones_like(frames)
-    strokes = own & ~_is_filled(components)
-    own = strokes if strokes.any() else own
-    inside = (~_touches_rim(components) | at_rim) & own
-    chosen = inside if inside.any() else own
+    ink = ~preprinted if not preprinted.all() else np.ones_like(preprinted)
+    strokes = ink & ~_is_filled(components)
+    ink = strokes if strokes.any() else ink
+    inside = (~_touches_border(components) | at_border) & ink
+    chosen = inside if inside.any() else ink
     heights, weights = heights[chosen], weights[chosen]
     # Cap the weights, so that one large component cannot outweigh many digits. Light components do
     # not count, so that specks cannot lower the cap of a few digits.
     heavy = np.sort(weights[weights > _MIN_WEIGHT_SHARE * weights.max()])
-    weights = np.minimum(weights, heavy[-min(len(heavy), 4)])
+    weights = np.minimum(weights, heavy[-min(len(heavy), _CAP_RANK)])
     order = np.argsort(heights, kind="stable")
     middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
     return float(heights[order[min(int(middle), len(order) - 1)]])
 
 
-def _is_filled(components: Components) -> npt.NDArray[np.bool_]:
+def _is_filled(components: Components) -> Flags:
     """Return for each component whether it is an area, not strokes: its runs are long."""
     heights = components.boxes[:, 3] - components.boxes[:, 1]
     runs = np.bincount(components.labels, minlength=len(heights))
-    filled: npt.NDArray[np.bool_] = components.area > _MIN_FILLED_RUN_HEIGHTS * heights * runs
+    filled: Flags = components.area > _MIN_FILLED_RUN_HEIGHTS * heights * runs
     return filled
 
 
@@ -399,7 +449,7 @@ def _display_height(components: Components, height: float) -> float:
     """Return the height of the digits of a seven-segment display; 0 if the page is not one.
 
     Such a digit has two halves, one above the other, with a gap narrower than its strokes, unless
-    its middle segment joins them. All digits are equally high.
+    its middle segment joins them. All digits are equally tall.
     """
     boxes = components.boxes[components.boxes[:, 3] - components.boxes[:, 1] > 0.5 * height]
     if not 2 <= len(boxes) <= _MAX_DISPLAY_PIECES:
@@ -420,7 +470,7 @@ def _display_height(components: Components, height: float) -> float:
     return typical if even.all() else 0.0
 
 
-def _is_writing(components: Components, height: float) -> npt.NDArray[np.bool_]:
+def _is_writing(components: Components, height: float) -> Flags:
     """Return for each component whether its size may be that of one or several digits."""
     widths, heights = (components.boxes[:, 2:] - components.boxes[:, :2]).T
     small = (widths < _MAX_SPECK_HEIGHTS * height) & (heights < _MAX_SPECK_HEIGHTS * height)
@@ -430,21 +480,21 @@ def _is_writing(components: Components, height: float) -> npt.NDArray[np.bool_]:
         & (widths > _MIN_FLAT_ASPECT * heights)
         & (widths > _MIN_FLAT_WIDTH_HEIGHTS * height)
     )
-    cut_off = _touches_rim(components) & (
-        (heights < _MIN_RIM_HEIGHTS * height) | (heights > _MAX_RIM_HEIGHTS * height)
+    cut_off = _touches_border(components) & (
+        (heights < _MIN_BORDER_HEIGHTS * height) | (heights > _MAX_BORDER_HEIGHTS * height)
     )
-    is_writing: npt.NDArray[np.bool_] = ~(small | large | flat | cut_off)
+    is_writing: Flags = ~(small | large | flat | cut_off)
     return is_writing
 
 
-def _bounding_box(boxes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def bounding_box(boxes: IndexArray) -> Box:
     """Return the smallest box that contains all of the boxes (N, 4)."""
-    return np.concatenate((boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)))
+    left, top = boxes[:, :2].min(axis=0).tolist()
+    right, bottom = boxes[:, 2:].max(axis=0).tolist()
+    return left, top, right, bottom
 
 
-def _group(
-    components: Components, writing: npt.NDArray[np.intp], height: float
-) -> list[npt.NDArray[np.intp]]:
+def _group(components: Components, writing: IndexArray, height: float) -> list[IndexArray]:
     """Group components that must belong to one digit, like the bar of a 5 or a broken stroke.
 
     They are above each other, with a small gap. Components side by side stay separate; the
@@ -452,21 +502,21 @@ def _group(
 
     Args:
         components: all components.
-        writing: numbers of the components to group.
+        writing: indices of the components to group.
         height: of a typical digit, in pixels.
 
     Returns:
-        The numbers of the components in each group.
+        The indices of the components in each group.
     """
     boxes = components.boxes[writing]
     root = np.arange(len(writing))
     for first, second in _joined(boxes, height):
         if root[first] != root[second]:
             root[root == root[second]] = root[first]
-    return [writing[root == number] for number in np.unique(root)]
+    return [writing[root == index] for index in np.unique(root)]
 
 
-def _joined(boxes: npt.NDArray[np.intp], height: float) -> Iterator[tuple[int, int]]:
+def _joined(boxes: IndexArray, height: float) -> Iterator[tuple[int, int]]:
     """Yield the pairs of boxes that belong to one digit, in both orders, sorted."""
     pairs = [np.empty((0, 2), np.intp)]
     sizes = boxes[:, 2:] - boxes[:, :2]
@@ -494,13 +544,11 @@ def _joined(boxes: npt.NDArray[np.intp], height: float) -> Iterator[tuple[int, i
     yield from sorted_pairs.tolist()
 
 
-def _near_pairs(
-    boxes: npt.NDArray[np.intp], height: float
-) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+def _near_pairs(boxes: IndexArray, height: float) -> Iterator[tuple[IndexArray, IndexArray]]:
     """Yield batches of pairs of boxes that overlap, or nearly overlap, along one axis.
 
     Sweep and prune: the boxes are sorted by their start on the axis along which fewer pairs
-    overlap. Each batch has about `_MAX_PAIRS` pairs.
+    overlap. Each batch has about `_PAIRS_PER_BATCH` pairs.
     """
     sweeps = []
     for axis in (0, 1):
@@ -513,14 +561,14 @@ def _near_pairs(
     totals = np.cumsum(counts)
     first = 0
     while first < len(boxes):
-        last = max(int(np.searchsorted(totals, totals[first] + _MAX_PAIRS)), first + 1)
+        last = max(int(np.searchsorted(totals, totals[first] + _PAIRS_PER_BATCH)), first + 1)
         part = counts[first:last]
         position = np.repeat(np.arange(first, last), part)
         yield order[position], order[position + 1 + _counting(part)]
         first = last
 
 
-def _is_edge(component: InkComponent, raw: Gray, all_ink: Mask, height: float) -> bool:
+def _is_edge(component: InkComponent, ink_bright: Gray, all_ink: Mask, height: float) -> bool:
     """Return whether a component is the edge of a dark area: a shadow or the end of the paper.
 
     Ink is surrounded by paper. Around an edge, many pixels are as dark as the edge itself.
@@ -531,18 +579,18 @@ def _is_edge(component: InkComponent, raw: Gray, all_ink: Mask, height: float) -
         slice(max(top - reach, 0), bottom + reach),
         slice(max(left - reach, 0), right + reach),
     )
-    ground = np.bincount(raw[around][~all_ink[around]], minlength=256)
+    ground = np.bincount(ink_bright[around][~all_ink[around]], minlength=256)
     pixels = int(ground.sum())
     if not pixels:
         return False
     ink = quantile(
-        np.bincount(raw[top:bottom, left:right][component.ink > 0.5], minlength=256), 0.5
+        np.bincount(ink_bright[top:bottom, left:right][component.ink > 0.5], minlength=256), 0.5
     )
     middle = (ink + quantile(ground, 0.25)) / 2
     return int(ground[int(middle) + 1 :].sum()) / pixels > _MAX_DARK_SHARE
 
 
-def _arrange(boxes: npt.NDArray[np.intp], height: float) -> list[list[int]]:
+def _arrange(boxes: IndexArray, height: float) -> tuple[list[list[int]], float]:
     """Arrange boxes in lines, which may slant and bend a little.
 
     Args:
@@ -550,36 +598,38 @@ def _arrange(boxes: npt.NDArray[np.intp], height: float) -> list[list[int]]:
         height: of a typical digit, in pixels.
 
     Returns:
-        Numbers of the boxes in each line, from left to right; the lines from top to bottom.
+        Indices of the boxes in each line, from left to right, the lines from top to bottom; and the
+        slope of all lines, rows per column.
     """
     if not len(boxes):
-        return []
+        return [], 0.0
     centers: Floats = (boxes[:, :2] + boxes[:, 2:]) / 2
-    tall = boxes[:, 3] - boxes[:, 1] > 0.5 * height
+    tall = boxes[:, 3] - boxes[:, 1] > _MIN_TALL_HEIGHTS * height
     slope = _slope(centers[tall], height)
-    # Link each box to the nearest one to its left that has about the same level.
+    # Link each box to the nearest one to its left that has about the same baseline offset.
     root = np.arange(len(boxes))
-    level = centers[:, 1] - slope * centers[:, 0]
+    baseline_offset = centers[:, 1] - slope * centers[:, 0]
     order = np.argsort(centers[:, 0], kind="stable")
     across = centers[order, 0]
     first = np.searchsorted(across, across - _MAX_DIGIT_GAP_HEIGHTS * height, "right")
     last = np.searchsorted(across, across, "left")
     for position, box in enumerate(order):
         left = order[first[position] : last[position]]
-        offset = np.abs(level[left] - level[box])
-        near = offset < _MAX_OFFSET_HEIGHTS * height
+        difference = np.abs(baseline_offset[left] - baseline_offset[box])
+        near = difference < _MAX_OFFSET_HEIGHTS * height
         if near.any():
-            left, offset = left[near], offset[near]
-            root[box] = root[_nearest(centers[box, 0] - centers[left, 0] + 2 * offset, left)]
-    lines = [np.flatnonzero(root == number) for number in np.unique(root)]
-    lines = _join(lines, level, height)
-    lines.sort(key=lambda line: float(level[line].mean()))
-    return [line[np.argsort(centers[line, 0], kind="stable")].tolist() for line in lines]
+            left, difference = left[near], difference[near]
+            root[box] = root[_nearest(centers[box, 0] - centers[left, 0] + 2 * difference, left)]
+    lines = [np.flatnonzero(root == index) for index in np.unique(root)]
+    lines = _join(lines, baseline_offset, height)
+    lines.sort(key=lambda line: float(baseline_offset[line].mean()))
+    arranged = [line[np.argsort(centers[line, 0], kind="stable")].tolist() for line in lines]
+    return arranged, slope
 
 
-def _nearest(distances: Floats, numbers: npt.NDArray[np.intp]) -> int:
-    """Return the number with the smallest distance; of equal distances, the lowest number."""
-    return int(numbers[distances == distances.min()].min())
+def _nearest(distances: Floats, indices: IndexArray) -> int:
+    """Return the index with the smallest distance; of equal distances, the smallest index."""
+    return int(indices[distances == distances.min()].min())
 
 
 def _slope(centers: Floats, height: float) -> float:
@@ -587,12 +637,12 @@ def _slope(centers: Floats, height: float) -> float:
     slopes = []
     order = np.argsort(centers[:, 0], kind="stable")
     across = centers[order, 0]
-    first = np.searchsorted(across, across + 0.2 * height, "right")
+    first = np.searchsorted(across, across + _MIN_DIGIT_DISTANCE_HEIGHTS * height, "right")
     last = np.searchsorted(across, across + _MAX_DIGIT_GAP_HEIGHTS * height, "left")
     for position, box in enumerate(order):
         others = order[first[position] : last[position]]
         right, down = (centers[others] - centers[box]).T
-        near = np.abs(down) < 0.5 * right
+        near = np.abs(down) < _MAX_NEIGHBOR_SLOPE * right
         if near.any():
             others, right, down = others[near], right[near], down[near]
             nearest = _nearest(right + 2 * np.abs(down), others)
@@ -601,15 +651,14 @@ def _slope(centers: Floats, height: float) -> float:
     return float(np.median(slopes)) if slopes else 0.0
 
 
-def _join(
-    lines: list[npt.NDArray[np.intp]], level: Floats, height: float
-) -> list[npt.NDArray[np.intp]]:
-    """Join lines at the same level, which a wide gap separated."""
-    joined: list[npt.NDArray[np.intp]] = []
-    for line in sorted(lines, key=lambda line: float(level[line].mean())):
+def _join(lines: list[IndexArray], baseline_offset: Floats, height: float) -> list[IndexArray]:
+    """Join lines of about the same baseline offset, which a wide gap separated."""
+    joined: list[IndexArray] = []
+    for line in sorted(lines, key=lambda line: float(baseline_offset[line].mean())):
+        offset = baseline_offset[line].mean()
         if (
             joined
-            and level[line].mean() - level[joined[-1]].mean() < _MAX_LINE_OFFSET_HEIGHTS * height
+            and offset - baseline_offset[joined[-1]].mean() < _MAX_LINE_OFFSET_HEIGHTS * height
         ):
             joined[-1] = np.concatenate((joined[-1], line))
         else:
@@ -618,14 +667,16 @@ def _join(
 
 
 def _cut_out(
-    components: Components, levels: Plane, contrast: Plane, group: npt.NDArray[np.intp]
+    components: Components,
+    stroke_contrasts: npt.NDArray[np.float32],
+    contrast: Plane,
+    group: IndexArray,
 ) -> InkComponent:
-    """Cut the ink of a group of components out of the page, scaled by the group's level."""
-    left, top, right, bottom = (int(edge) for edge in _bounding_box(components.boxes[group]))
-    box = left, top, right, bottom
+    """Cut the ink of a group of components out of the page, scaled by its stroke contrast."""
+    box = left, top, right, bottom = bounding_box(components.boxes[group])
     chosen = np.zeros(len(components.mass), np.bool_)
     chosen[group] = True
     weights = components.mass[group]
-    level = float(np.average(levels[group], weights=weights))
-    ink = np.minimum(contrast[top:bottom, left:right] / np.float32(level), 1)
+    full_ink = float(np.average(stroke_contrasts[group], weights=weights))
+    ink = np.minimum(contrast[top:bottom, left:right] / np.float32(full_ink), 1)
     return InkComponent(np.where(components.paint(chosen, box), ink, np.float32(0)), box)

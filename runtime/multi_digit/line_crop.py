@@ -1,4 +1,4 @@
-"""Cuts a text line out of a page: straightened, of one height, its strokes of ink from 0 to 255."""
+"""Cuts text lines out of a page: each line horizontal, of one height, its ink from 0 to 255."""
 
 from dataclasses import dataclass
 
@@ -6,35 +6,50 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from runtime.multi_digit.layout import MAX_GAP_SHARE, MIN_INK_SHARE, TextLine, Writing
+from runtime.multi_digit.layout import (
+    MAX_GAP_SHARE,
+    MIN_INK_SHARE,
+    TextLine,
+    Writing,
+    bounding_box,
+)
 from runtime.multi_digit.line_reader import HEIGHT_PX
 from runtime.preprocess.background import subtract_background
-from runtime.preprocess.connected_components import Plane
+from runtime.preprocess.connected_components import IndexArray, Plane
 from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.ruled_lines import remove_ruled_lines
 from runtime.preprocess.segment import Box, dilate, missing_stroke_width
 
-CROP_HEIGHT_PX = 64  # a higher line is scaled down to this height; the line reader takes half
+CROP_HEIGHT_PX = 64  # a taller line is scaled down to this height; the line reader takes half of it
+_MAX_CROP_PIXELS = 4_000_000  # of the page; a larger line is not cropped
 
-_MARGIN_SHARE = 0.13  # of the digits' height, above and below them
-_SIDE_MARGIN_SHARE = 0.35  # of the digits' height, to the left and to the right
-_MIN_TALL_HEIGHTS = 0.5  # lower components do not decide where a line begins and ends
-_MAX_SLOPE = 0.4
-_MAX_DIGIT_WIDTH_HEIGHTS = 1.1  # wider ink is several touching digits
-_MIN_SLOPE_DIGITS = 3  # a line with fewer has the page's slope
-_MIN_SLOPE_SPAN_HEIGHTS = 3.0  # a shorter line has the page's slope
-# Ink beside a line that may be digits of it:
-_MAX_BESIDE_HEIGHTS = 2.0  # its height, in those of the line's digits
-_MAX_BESIDE_OFFSET = 0.5  # of its middle from the line's, in the same
-_MAX_BESIDE_GAP_HEIGHTS = 2.0  # between it and the line, in the same
-_MAX_CROP_PIXELS = 4_000_000
+# The line in the page.
+_MARGIN_SHARE = 0.13  # of the digits' height; margin above and below them
+_SIDE_MARGIN_SHARE = 0.35  # of the digits' height; margin to the left and to the right
+_MIN_TALL_HEIGHTS = 0.5  # digit heights; shorter components do not decide where a line is
+_TOP_QUANTILE = 0.1  # of the tops of the tall digits; the top of a line
+_BOTTOM_QUANTILE = 0.9  # of the bottoms of the tall digits; the bottom of a line
+_MIN_SLOPE_DIGITS = 3  # a line with fewer tall digits does not have a slope of its own
+_MIN_SLOPE_SPAN_HEIGHTS = 3.0  # digit heights; neither does a line with a shorter span
+_MAX_SLOPE = 0.4  # rows per column, 22°; the slope of a line is limited to it
+_MAX_DIGIT_WIDTH_HEIGHTS = 1.1  # digit heights; wider ink is several touching digits
 
-# A whole picture as one line.
-_WHOLE_INK_LEVEL = 0.4  # of the ink's level
-_WHOLE_LEVELS = (0.03, 0.5, 0.85)  # quantiles: ink or paper, the middle, paper or ink
-_MIN_WHOLE_CONTRAST_LEVELS = 48  # of 255 gray levels, between them
-_MIN_ALL_ROWS_SHARE = 0.5  # of the picture's height; ink that is lower is a line with much paper
-_WHOLE_SHARES = (0.02, 0.985)  # of the ink, above the line's top and above its bottom
+# Ink beside a line that may be digits of the line.
+_MAX_BESIDE_HEIGHTS = 2.0  # digit heights of the line; taller ink is not a digit
+_MAX_BESIDE_OFFSET_HEIGHTS = 0.5  # digit heights; vertical distance of its center from the line's
+_MAX_BESIDE_GAP_HEIGHTS = 2.0  # digit heights; horizontal gap between it and the line
+
+# A whole image as one line.
+_MIN_INK = 0.4  # of full ink; fainter pixels are not ink
+_PAPER_QUANTILES = (
+    0.03,
+    0.5,
+    0.85,
+)  # of gray: the darker of ink and paper, the middle, the lighter
+_MIN_RANGE_LEVELS = 48  # of 255 gray levels; range between the first and the last of them
+_MIN_ALL_ROWS_SHARE = 0.5  # of the image's height; shorter ink is a line with much paper
+_WHOLE_TOP_SHARE = 0.02  # of the ink; this much is above the top of the line
+_WHOLE_BOTTOM_SHARE = 0.985  # of the ink; this much is above the bottom of the line
 
 Ink = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -45,9 +60,9 @@ class LineCrop:
     """A line of text, cut out.
 
     Attributes:
-        ink: uint8 (height, width) at most `CROP_HEIGHT_PX` high; everything in the crop but the
+        ink: uint8 (height, width), at most `CROP_HEIGHT_PX` tall; everything in the crop but the
             ink of other lines.
-        digits: uint8, of the same shape; only the ink that may be digits, without rules.
+        digits: uint8, of the same shape; only the ink that may be digits, without ruled lines.
         digit_height: of the line's digits, in pixels of the crop.
         left: column of the page at the crop's left edge.
         top: row of the page at the crop's top edge, in its first column.
@@ -64,8 +79,8 @@ class LineCrop:
     scale: float
 
     @property
-    def columns(self) -> int:
-        """Its width in pixels, if it is scaled to the line reader's height."""
+    def reader_width_px(self) -> int:
+        """Its width in pixels after scaling to the line reader's height."""
         height, width = self.ink.shape
         return int(width / height * HEIGHT_PX)
 
@@ -88,77 +103,93 @@ def crop_lines(writing: Writing, lines: list[TextLine]) -> list[LineCrop]:
         writing: of the page.
         lines: `writing.text_lines()`.
     """
-    removed = writing.frames.copy()
+    claimed = writing.preprinted.copy()
     for line in lines:
-        removed[line.members] = True
-    crops = (_crop(writing, line, removed) for line in lines)
+        claimed[line.members] = True
+    crops = (_crop(writing, line, claimed) for line in lines)
     return [crop for crop in crops if crop is not None]
 
 
-def _crop(writing: Writing, line: TextLine, removed: npt.NDArray[np.bool_]) -> LineCrop | None:
+def _crop(writing: Writing, line: TextLine, claimed: npt.NDArray[np.bool_]) -> LineCrop | None:
     """Cut a line out of the page; return None if it is too large.
 
-    The line is straightened by moving its digits up or down, and the columns of touching digits.
+    The line is made horizontal by moving its digits, and the columns of touching digits, up or
+    down.
 
     Args:
         writing: of the page.
         line: one of its lines.
-        removed: of all components those of lines and frames, whose ink is not in other lines.
+        claimed: bool (N,), whether a component belongs to a line, or is printed around digits. Such
+            ink is blanked in the crops of all other lines.
     """
-    boxes = line.boxes.astype(np.float64)
-    heights = boxes[:, 3] - boxes[:, 1]
-    tall = heights > _MIN_TALL_HEIGHTS * min(writing.height, heights.max())
-    boxes = boxes[tall]
-    across, down = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-    slope = line.slope
-    span = across.max() - across.min()
-    if len(boxes) >= _MIN_SLOPE_DIGITS and span > _MIN_SLOPE_SPAN_HEIGHTS * writing.height:
-        # Least squares. np.polyfit of NumPy 1.24 would warn if an engine has switched off subnormal
-        # numbers, as tflite-runtime does on Arm.
-        from_mean = across - across.mean()
-        slope = float((from_mean * down).sum() / (from_mean**2).sum())
-    elif len(writing.groups) < _MIN_SLOPE_DIGITS:
-        slope = 0.0
-    slope = min(max(slope, -_MAX_SLOPE), _MAX_SLOPE)
-    rows, columns = writing.contrast.shape
-    tops, bottoms = boxes[:, 1] - slope * across, boxes[:, 3] - slope * across
-    top, bottom = float(np.quantile(tops, 0.1)), float(np.quantile(bottoms, 0.9))
-    height = max(bottom - top, 1.0)
-    own = np.zeros_like(removed)
-    own[line.members] = True
-    others = removed & ~own
+    heights = line.boxes[:, 3] - line.boxes[:, 1]
+    tall = line.boxes[heights > _MIN_TALL_HEIGHTS * min(writing.height, heights.max())]
+    across, down = _centers(tall)
+    slope = _line_slope(writing, line, across, down)
+    tops, bottoms = tall[:, 1] - slope * across, tall[:, 3] - slope * across
+    top = float(np.quantile(tops, _TOP_QUANTILE))
+    height = max(float(np.quantile(bottoms, _BOTTOM_QUANTILE)) - top, 1.0)
     first_column, last_column = _with_ink_beside(
-        writing.all_components.boxes[~removed],
+        writing.all_components.boxes[~claimed],
         (int(line.boxes[:, 0].min()), int(line.boxes[:, 2].max())),
         (top, slope),
         height,
     )
+    page_rows, page_columns = writing.contrast.shape
     left = max(int(first_column - _SIDE_MARGIN_SHARE * height), 0)
-    right = min(int(last_column + _SIDE_MARGIN_SHARE * height) + 1, columns)
-    first = top - _MARGIN_SHARE * height
-    count = round(height * (1 + 2 * _MARGIN_SHARE))
-    if count * (right - left) > _MAX_CROP_PIXELS:
+    right = min(int(last_column + _SIDE_MARGIN_SHARE * height) + 1, page_columns)
+    crop_top = top - _MARGIN_SHARE * height
+    crop_height = round(height * (1 + 2 * _MARGIN_SHARE))
+    if crop_height * (right - left) > _MAX_CROP_PIXELS:
         return None
-    tops_of_columns = first + _falls(line.boxes, left, right, slope, height)
-    window = _Window(left, right, tops_of_columns, count, (rows, columns))
+    column_tops = crop_top + _falls(line.boxes, left, right, slope, height)
+    window = _Window(left, right, column_tops, crop_height, (page_rows, page_columns))
     weights = writing.all_components.mass[line.members]
-    level = float(np.average(writing.levels[line.members], weights=weights))
-    ink = np.minimum(window.cut(writing.contrast) / np.float32(level), 1)
-    own_ink = window.cut_components(writing, own)
-    ink[window.cut_components(writing, others) & ~own_ink] = 0
-    digits = np.where(own_ink, ink, np.float32(0))
-    return _finish(ink, digits, height, (left, first + slope * left), slope)
+    full_ink = float(np.average(writing.stroke_contrasts[line.members], weights=weights))
+    ink = np.minimum(window.cut(writing.contrast) / np.float32(full_ink), 1)
+    is_own = np.zeros_like(claimed)
+    is_own[line.members] = True
+    own_mask = window.cut_components(writing, is_own)
+    ink[window.cut_components(writing, claimed & ~is_own) & ~own_mask] = 0
+    digits = np.where(own_mask, ink, np.float32(0))
+    return _finish(ink, digits, height, (left, crop_top + slope * left), slope)
+
+
+def _centers(boxes: IndexArray) -> tuple[Floats, Floats]:
+    """Return the columns and the rows of the centers of boxes (N, 4)."""
+    return (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+
+
+def _line_slope(writing: Writing, line: TextLine, across: Floats, down: Floats) -> float:
+    """Return by how many rows a line falls per column.
+
+    It is fitted by least squares to a line of enough tall digits. A shorter line has the slope of
+    all lines of the page; 0 if the page has too few digits for this slope.
+
+    Args:
+        writing: of the page.
+        line: one of its lines.
+        across: columns of the centers of the line's tall digits.
+        down: rows of these centers.
+    """
+    slope = line.slope
+    span = across.max() - across.min()
+    if len(across) >= _MIN_SLOPE_DIGITS and span > _MIN_SLOPE_SPAN_HEIGHTS * writing.height:
+        # np.polyfit of NumPy 1.24 would warn if an engine has switched off subnormal numbers, as
+        # tflite-runtime does on Arm.
+        from_mean = across - across.mean()
+        slope = float((from_mean * down).sum() / (from_mean**2).sum())
+    elif len(writing.groups) < _MIN_SLOPE_DIGITS:
+        slope = 0.0
+    return min(max(slope, -_MAX_SLOPE), _MAX_SLOPE)
 
 
 def _with_ink_beside(
-    boxes: npt.NDArray[np.intp],
-    span: tuple[int, int],
-    top: tuple[float, float],
-    height: float,
+    boxes: IndexArray, span: tuple[int, int], top: tuple[float, float], height: float
 ) -> tuple[int, int]:
     """Return the first and last column of a line and of ink beside it that may be digits.
 
-    Digits that touch a rule, the picture's edge or a shadow are not found as writing.
+    Digits that touch a ruled line, the image border or a shadow are not found as writing.
 
     Args:
         boxes: (N, 4) of ink that is in no line.
@@ -171,78 +202,94 @@ def _with_ink_beside(
     like_digits = (
         (heights > _MIN_TALL_HEIGHTS * height)
         & (heights < _MAX_BESIDE_HEIGHTS * height)
-        & (np.abs(middles - height / 2) < _MAX_BESIDE_OFFSET * height)
+        & (np.abs(middles - height / 2) < _MAX_BESIDE_OFFSET_HEIGHTS * height)
     )
-    left, right = span
-    near = _MAX_BESIDE_GAP_HEIGHTS * height
-    for first, _, last, _ in sorted(boxes[like_digits].tolist(), reverse=True):
-        if first < left <= last + near:
-            left = first
-    for first, _, last, _ in sorted(boxes[like_digits].tolist()):
-        if first - near <= right < last:
-            right = last
-    return left, right
+    first_column, last_column = span
+    max_gap = _MAX_BESIDE_GAP_HEIGHTS * height
+    for left, _, right, _ in sorted(boxes[like_digits].tolist(), reverse=True):
+        if left < first_column <= right + max_gap:
+            first_column = left
+    for left, _, right, _ in sorted(boxes[like_digits].tolist()):
+        if left - max_gap <= last_column < right:
+            last_column = right
+    return first_column, last_column
 
 
-def _falls(
-    boxes: npt.NDArray[np.intp], left: int, right: int, slope: float, height: float
-) -> Floats:
-    """Return by how many rows the line falls in columns `left` to `right`, of a slope.
+def _falls(boxes: IndexArray, left: int, right: int, slope: float, height: float) -> Floats:
+    """Return by how many rows a line of a slope falls in the columns from `left` to `right`.
 
-    It is the same in all columns of a digit, so that straightening does not distort it.
+    It is the same in all columns of a digit, so that moving them does not distort it.
+
+    Args:
+        boxes: (N, 4) of the line's digits.
+        left: first column.
+        right: last column, exclusive.
+        slope: of the line, rows per column.
+        height: of the line's digits.
     """
     falls = slope * np.arange(left, right, dtype=np.float64)
     if slope:
-        for first, _, last, _ in boxes.tolist():
-            if last - first < _MAX_DIGIT_WIDTH_HEIGHTS * height:
-                falls[first - left : last - left] = slope * (first + last) / 2
+        for box_left, _, box_right, _ in boxes.tolist():
+            if box_right - box_left < _MAX_DIGIT_WIDTH_HEIGHTS * height:
+                falls[box_left - left : box_right - left] = slope * (box_left + box_right) / 2
     return falls
 
 
 def crop_whole(gray: Gray, all_rows: bool = False) -> LineCrop | None:
-    """Take a whole picture for one line, as a tight crop of a number may be.
+    """Crop a whole image as one line, as a tight crop of a number may be.
+
+    Only horizontal ruled lines are removed from it, because a 1 may be as tall as the image.
 
     Args:
         gray: uint8 (height, width).
-        all_rows: whether the line has the picture's height; otherwise it begins and ends with the
+        all_rows: whether the line has the image's height; otherwise it begins and ends with the
             ink.
 
     Returns:
-        The line; None if the picture is blank, or its ink is too low for a line of its height; or
-        if it is too large. It is large only if its digits are low, and then it is not a crop of
-        one line.
+        The line; None if the image is blank, if its ink is too short for a line of its height, or
+        if it is too large: then its digits are small, and it is not a crop of one line.
     """
     if gray.size > _MAX_CROP_PIXELS:
         return None
-    foreground = subtract_background(gray)
-    if foreground is not None:
-        ink = np.minimum(foreground.contrast / np.float32(foreground.ink_level), 1)
-    else:
-        # On textured paper, or if ink covers half of the picture, noise cannot be told from ink.
-        low, middle, high = np.quantile(gray, _WHOLE_LEVELS).tolist()
-        if high - low < _MIN_WHOLE_CONTRAST_LEVELS:
-            return None
-        paper, full = (high, low) if middle > (low + high) / 2 else (low, high)
-        scaled = (gray.astype(np.float32) - np.float32(paper)) / np.float32(full - paper)
-        ink = np.clip(scaled, 0, 1)
-    mask = ink > _WHOLE_INK_LEVEL
-    digits = np.where(remove_ruled_lines(mask, MAX_GAP_SHARE, MIN_INK_SHARE), ink, np.float32(0))
-    below = np.cumsum((digits > _WHOLE_INK_LEVEL).sum(axis=1))
-    if not below[-1]:
+    ink = _whole_ink(gray)
+    if ink is None:
         return None
-    top, bottom = np.searchsorted(below, np.array(_WHOLE_SHARES) * below[-1]).tolist()
+    mask = remove_ruled_lines(ink > _MIN_INK, MAX_GAP_SHARE, MIN_INK_SHARE)
+    digits = np.where(mask, ink, np.float32(0))
+    ink_down_to_row = np.cumsum((digits > _MIN_INK).sum(axis=1))
+    if not ink_down_to_row[-1]:
+        return None
+    ends = np.array((_WHOLE_TOP_SHARE, _WHOLE_BOTTOM_SHARE)) * ink_down_to_row[-1]
+    top, bottom = np.searchsorted(ink_down_to_row, ends).tolist()
     height = max(bottom - top, 1)
     margin = round(_MARGIN_SHARE * height)
     if all_rows:
         if height < _MIN_ALL_ROWS_SHARE * len(ink):
             return None
         top, height, margin = 0, len(ink), 0
-    if (height + 2 * margin) * ink.shape[1] > _MAX_CROP_PIXELS:
-        return None
-    first = top - margin
     width = ink.shape[1]
-    window = _Window(0, width, np.full(width, float(first)), height + 2 * margin, ink.shape)
-    return _finish(window.cut(ink), window.cut(digits), height, (0, first), 0.0)
+    crop_top, crop_height = top - margin, height + 2 * margin
+    if crop_height * width > _MAX_CROP_PIXELS:
+        return None
+    window = _Window(0, width, np.full(width, float(crop_top)), crop_height, ink.shape)
+    return _finish(window.cut(ink), window.cut(digits), height, (0, crop_top), 0.0)
+
+
+def _whole_ink(gray: Gray) -> Plane | None:
+    """Return the ink of an image, float32 from 0 to 1; None if the image is blank."""
+    foreground = subtract_background(gray)
+    if foreground is not None:
+        scaled: Plane = np.minimum(foreground.contrast / np.float32(foreground.ink_level), 1)
+        return scaled
+    # On textured paper, or if ink covers half of the image, noise cannot be told from ink.
+    darkest, middle, lightest = np.quantile(gray, _PAPER_QUANTILES).tolist()
+    if lightest - darkest < _MIN_RANGE_LEVELS:
+        return None
+    is_light = middle > (darkest + lightest) / 2
+    paper, full_ink = (lightest, darkest) if is_light else (darkest, lightest)
+    scaled = (gray.astype(np.float32) - np.float32(paper)) / np.float32(full_ink - paper)
+    scaled = np.clip(scaled, 0, 1)
+    return scaled
 
 
 def _finish(
@@ -260,20 +307,20 @@ def _finish(
 
 @dataclass(frozen=True)
 class _Window:
-    """A straightened window of a page.
+    """A window of a page that follows a line: each of its columns begins in another row.
 
     Attributes:
         left: its first column.
         right: its last column, exclusive.
         tops: (right - left,), the first row of each column.
-        count: rows of each column.
+        height: rows of each column.
         page: (height, width) of the page.
     """
 
     left: int
     right: int
     tops: Floats
-    count: int
+    height: int
     page: tuple[int, ...]
 
     def cut(self, plane: npt.NDArray[np.generic]) -> Plane:
@@ -281,12 +328,12 @@ class _Window:
         columns = np.arange(self.left, self.right)
         starts = np.rint(self.tops).astype(np.intp)
         if (starts == starts[0]).all():
-            top, bottom = int(starts[0]), int(starts[0]) + self.count
+            top, bottom = int(starts[0]), int(starts[0]) + self.height
             inside = plane[max(top, 0) : max(bottom, 0), self.left : self.right]
-            missing = max(-top, 0), max(self.count - len(inside) - max(-top, 0), 0)
+            missing = max(-top, 0), max(self.height - len(inside) - max(-top, 0), 0)
             padded: Plane = np.pad(inside, (missing, (0, 0)))
             return padded
-        rows = np.arange(self.count)[:, None] + starts
+        rows = np.arange(self.height)[:, None] + starts
         outside = (rows < 0) | (rows >= self.page[0])
         part: Plane = plane[np.clip(rows, 0, self.page[0] - 1), columns]
         part[outside] = 0
@@ -301,18 +348,17 @@ class _Window:
             chosen
             & (boxes[:, 0] < self.right)
             & (boxes[:, 2] > self.left)
-            & (boxes[:, 1] < self.tops.max() + self.count)
+            & (boxes[:, 1] < self.tops.max() + self.height)
             & (boxes[:, 3] > self.tops.min())
         )
-        mask = np.zeros((self.count, self.right - self.left), np.bool_)
+        mask = np.zeros((self.height, self.right - self.left), np.bool_)
         if not near.any():
             return mask
-        left, top = boxes[near, :2].min(axis=0).tolist()
-        right, bottom = boxes[near, 2:].max(axis=0).tolist()
+        left, top, right, bottom = bounding_box(boxes[near])
         painted = writing.all_components.paint(near, (left, top, right, bottom))
         columns = np.arange(max(self.left, left), min(self.right, right))
         starts = np.rint(self.tops[columns - self.left]).astype(np.intp)
-        rows = np.arange(self.count)[:, None] + starts - top
+        rows = np.arange(self.height)[:, None] + starts - top
         outside = (rows < 0) | (rows >= bottom - top)
         part = painted[np.clip(rows, 0, bottom - top - 1), columns - left]
         part[outside] = False
@@ -321,7 +367,7 @@ class _Window:
 
 
 def _pad(plane: Plane, extra: int) -> Plane:
-    """Pad by what a dilation with a window of `extra` + 1 pixels takes away."""
+    """Pad a plane by the `extra` pixels that a dilation with a window of `extra` + 1 removes."""
     before = extra // 2
     return np.pad(plane, (before, extra - before))
 

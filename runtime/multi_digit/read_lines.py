@@ -1,12 +1,14 @@
-"""Reads the numbers on a page: a line reader proposes, the digit network verifies.
+"""Reads the numbers on a page: the line reader proposes symbols, the digit network verifies them.
 
-`read_lines` finds the text lines, crops them, has the line reader read each crop and the digit
-network check each digit. If much stays unknown, it looks at the page in other ways: with digits
-that the rim cuts off, with the other polarity, turned; and keeps the most certain reading.
-`Classifier.read` calls it for models of the ten digits.
+Per text line: `LineCrop` → `LineReader.read` → `Proposal`s → `verify` → `Symbol`s → `LineReading`;
+per page: `PageReading`s of several views → the best one → `Recognition`.
 
-The work of a page is limited (`_Work`). A page is rejected if its first reading exceeds the limit.
-Further readings are omitted if they do not fit.
+If many symbols stay unknown, the page is read in further views: with digits that the image border
+cuts off, with the other polarity, as a whole, and rotated. `Classifier.read` calls `read_lines` for
+models of the ten digits.
+
+The work of a page is limited (`_WorkBudget`). A page is rejected if no reading of it fits. Further
+readings are omitted if they do not fit.
 """
 
 import math
@@ -21,51 +23,59 @@ from runtime.backends import Pixels
 from runtime.errors import ImageError
 from runtime.multi_digit.layout import Writing, find_writing, too_much_ink
 from runtime.multi_digit.line_crop import LineCrop, crop_lines, crop_whole
-from runtime.multi_digit.line_reader import LineReader, Reading
+from runtime.multi_digit.line_reader import LineReader, Proposal
 from runtime.multi_digit.page_reading import (
     LineReading,
     PageReading,
     is_number,
+    line_score,
     may_be_one_letter,
-    sureness,
-    with_all_unknown,
-    with_doubtful_line,
-    with_doubtful_lines,
+    promote_all_candidates,
+    promote_best_candidate,
+    proposed_indices,
+    proposed_text,
+    reject_all,
 )
 from runtime.multi_digit.page_views import common_places, elect
-from runtime.multi_digit.recognize import MAX_HELD_PIXELS, Page, Recognition, decode_page
-from runtime.multi_digit.verify import Predict, Sign, verify
+from runtime.multi_digit.recognize import MAX_HELD_PIXELS, Page, Recognition, find_views
+from runtime.multi_digit.verify import Predict, Symbol, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
 from runtime.preprocess.grayscale import Gray
 
-_MIN_WHOLE_ASPECT = 0.6  # width / height of a picture that may be a tight crop of one line
-_LOW_DIGITS_SHARE = 0.25  # of the picture's height; a tight crop has higher digits
-_GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
-_POOR_SHARE = 0.5  # with fewer accepted, it is also looked at with the other polarity
-_STRETCHES = (0.85, 1.2)  # widths in which a line is read again, if …
-_CERTAIN = 0.995  # … the line reader gives one of its digits less than this
-# Logarithms of the probability that a page is read without an error. Chosen on composed lines of
-# writers who are not trained on, and on all of them turned.
-_GOOD_LOG_CONFIDENCE = -0.5  # from here on a page of low digits is not read as a whole
-_UPRIGHT_LOG_CONFIDENCE = -0.05  # from here on the page is not turned
-_TURNED_LOG_CONFIDENCE = -0.4  # the least of a page that is turned
-_OPPOSITE_LOG_RATIO = 0.1  # by which it exceeds that of the page turned by 180° more
-# The turned page that a doubtful page may be:
-_MIN_TURNED_GAIN = 1.0  # by which its score is higher
-_MIN_TURNED_SIGNS = 3  # on a turned line; fewer may be parts of one digit
+# When a page is read in further views.
+_MIN_WHOLE_ASPECT = 0.6  # width / height of an image that may be a tight crop of one line
+_SMALL_DIGITS_SHARE = 0.25  # of the image's height; a tight crop of one line has taller digits
+_GOOD_SHARE = 0.8  # of the digits; if at least so many are accepted, only whole views are read
+_POOR_SHARE = 0.5  # of the digits; if fewer are accepted, the other polarity is read, too
+_MIN_BORDER_LOG_RATIO = 0.2  # of the digit heights with and without ink at the image border
+_GOOD_LOG_CONFIDENCE = -0.5  # from here on a page of small digits is not read as a whole
+
+# When a line is read again.
+_STRETCHES = (0.85, 1.2)  # factors of the width
+_CERTAIN = 0.995  # if the line reader is less confident of a digit, the line is read again
+
+# When a page is rotated. Log confidences are natural logarithms of the probability that a page is
+# read without an error. They were chosen on composed lines of writers who are not trained on, and
+# on these lines rotated.
+_UPRIGHT_LOG_CONFIDENCE = -0.05  # from here on the page is not rotated
+_ROTATED_LOG_CONFIDENCE = -0.4  # least log confidence of a rotated page that is certain
+_OPPOSITE_LOG_RATIO = 0.1  # by how much it must exceed that of the page rotated by another 180°
+_MIN_ROTATED_GAIN = 1.0  # certain digits; gain in score of a rotated page that is not certain
+_MIN_ROTATED_SYMBOLS = 3  # on a line of a rotated page; fewer may be parts of one digit
+_MIN_PROBABILITY = 1e-4  # a smaller confidence counts as this, so that its logarithm is finite
 
 # Estimated time of reading a page, on one core of a server of the 2020s.
-_MAX_WORK_NS = 1_600_000_000  # with decoding; a page of 2,000 digits takes 1.4 s
-_MAX_FURTHER_NS = 650_000_000  # the same with further readings of lines and of the page
+_MAX_WORK_NS = 1_600_000_000  # of a page, with decoding; one of 2,000 digits takes 1.4 s
+_MAX_FURTHER_NS = 650_000_000  # of a page with all further readings, if there are any
 _PIXEL_NS = 55  # per pixel in which writing is found
-_WHOLE_PIXEL_NS = 40  # per pixel of a picture that is taken for one line
-_COLUMN_NS = 3_000  # per column of a line, scaled to the line reader's height
+_WHOLE_PIXEL_NS = 40  # per pixel of an image that is read as one line
+_READER_COLUMN_NS = 3_000  # per pixel of a line's width, scaled to the line reader's height
 _GROUP_NS = 80_000  # per group of components that is arranged in lines
-_LINE_NS = 3_000_000  # per line that is straightened and read
-_PIECE_NS = 110_000  # per piece that is cut out and verified; a digit has one to nine
+_LINE_NS = 3_000_000  # per line that is cropped and read
+_PIECE_NS = 110_000  # per piece of ink that is cut out and verified; a digit has one to nine
+_PIECE_PIXEL_NS = 30  # per pixel from which a piece of ink is cut out
 _AUGMENT_NS = 1_500_000  # per digit that is scored again with test-time augmentation
-_PIECE_PIXEL_NS = 30  # per pixel from which it is cut out
 
 _Confirm: TypeAlias = Callable[[Prediction, Pixels, Callable[[], bool]], bool]
 
@@ -80,7 +90,7 @@ def read_lines(
 
     Args:
         decoder: of the image.
-        reader: proposes the signs of each line.
+        reader: proposes the symbols of each line.
         predict: returns the digit network's predictions for pixels, uint8 (28, 28, 1) each.
         confirm: returns whether an accepted prediction stays accepted after test-time augmentation;
             its third argument is called first and returns whether to augment.
@@ -88,30 +98,30 @@ def read_lines(
     Raises:
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
-    sources = decode_page(decoder)
+    views = find_views(decoder)
     decoder.release(MAX_HELD_PIXELS)
-    picture = sources[0]
-    work = _Work(decoder.work_ns + _PIXEL_NS * picture.decoded.gray.size * len(sources))
+    image = views[0]
+    work = _WorkBudget(decoder.work_ns + _PIXEL_NS * image.decoded.gray.size * len(views))
     page_reader = _PageReader(reader, predict, confirm, work)
-    pages: list[PageReading] = []
-    for source in sorted(sources, key=lambda page: -page.pieces):
+    readings: list[PageReading] = []
+    for view in sorted(views, key=lambda view: -view.pieces):
         with suppress(_TooMuchWork):
-            pages.append(page_reader.read(_crops(source.writing, work), source))
-    if not pages:
+            readings.append(page_reader.read(_crops(view.writing, work), view))
+    if not readings:
         raise too_much_ink(decoder.name)
-    best = max(pages, key=_score)
-    pages = [best]
-    for source, crops in _other_views(best, picture, decoder.name, work):
+    best = max(readings, key=_score)
+    readings = [best]
+    for view, crops in _further_views(best, image, decoder.name, work):
         with suppress(_TooMuchWork):
-            pages.append(page_reader.read(crops, source))
-    best = max(pages, key=_score)
-    best = _look_turned(best, decoder.name, page_reader, work)
-    if not best.turns:
-        best = elect(best, pages)
+            readings.append(page_reader.read(crops, view))
+    best = max(readings, key=_score)
+    best = _read_rotated(best, decoder.name, page_reader, work)
+    if not best.quarter_turns:
+        best = elect(best, readings)
     if best.lines:
-        best = with_doubtful_lines(best)
+        best = promote_all_candidates(best)
     else:
-        best = max(map(with_doubtful_line, pages), key=_score)
+        best = max(map(promote_best_candidate, readings), key=_score)
     return best.recognition()
 
 
@@ -120,8 +130,11 @@ class _TooMuchWork(Exception):
 
 
 @dataclass
-class _Work:
-    """Adds up the estimated time of reading a page.
+class _WorkBudget:
+    """Adds up the estimated time of reading a page, and limits it.
+
+    The estimates are added before the work is done. They do not depend on the speed of the machine,
+    so the result does not either.
 
     Attributes:
         ns: nanoseconds until now.
@@ -131,6 +144,10 @@ class _Work:
     ns: float
     limit_ns: float = _MAX_WORK_NS
 
+    def begin_further_readings(self) -> None:
+        """Lower the limit after the first reading of a page, because the others are optional."""
+        self.limit_ns = _MAX_FURTHER_NS
+
     def fits(self, ns: float) -> bool:
         """Return whether further work of this time is within the limit."""
         return self.ns + ns <= self.limit_ns
@@ -139,18 +156,18 @@ class _Work:
         """Add work, before it is done.
 
         Raises:
-            _TooMuchWork: it is beyond the limit; it does not count then.
+            _TooMuchWork: the sum would exceed the limit; nothing is added.
         """
         if not self.fits(ns):
             raise _TooMuchWork
         self.ns += ns
 
 
-def _crops(writing: Writing | None, work: _Work) -> list[LineCrop]:
+def _crops(writing: Writing | None, work: _WorkBudget) -> list[LineCrop]:
     """Crop the lines of a page.
 
     Raises:
-        _TooMuchWork: there are too many.
+        _TooMuchWork: there are too many lines or digits.
     """
     if writing is None:
         return []
@@ -164,53 +181,66 @@ class _PageReader:
     """Reads lines, within the limit of work.
 
     Args:
-        reader: proposes the signs of each line.
+        reader: proposes the symbols of each line.
         predict: see `read_lines`.
         confirm: see `read_lines`.
         work: of the page, until now.
     """
 
     def __init__(
-        self, reader: LineReader, predict: Predict, confirm: _Confirm, work: _Work
+        self, reader: LineReader, predict: Predict, confirm: _Confirm, work: _WorkBudget
     ) -> None:
         self._reader, self._predict, self._confirm, self._work = reader, predict, confirm, work
 
-    def read(self, crops: list[LineCrop], source: Page, turns: int = 0) -> PageReading:
-        """Read the lines of a page, `source`, that was turned by `turns` right angles.
+    def read(self, crops: list[LineCrop], source: Page, quarter_turns: int = 0) -> PageReading:
+        """Read the lines of a page.
+
+        Args:
+            crops: its lines.
+            source: the page.
+            quarter_turns: by which the page was rotated counterclockwise before it was cropped.
 
         Raises:
-            _TooMuchWork: the lines have too many columns or signs.
+            _TooMuchWork: the lines have too many columns or symbols.
         """
-        self._work.add(_COLUMN_NS * sum(crop.columns for crop in crops))
-        readings = [self._reader.read(crop.ink) for crop in crops]
-        if not self._work.fits(_PIECE_NS * sum(map(len, readings))):
+        self._work.add(_READER_COLUMN_NS * sum(crop.reader_width_px for crop in crops))
+        all_proposals = [self._reader.read(crop.ink) for crop in crops]
+        if not self._work.fits(_PIECE_NS * sum(map(len, all_proposals))):
             raise _TooMuchWork
-        verified = list(map(self._verify, crops, readings))
-        self._work.limit_ns = _MAX_FURTHER_NS
+        verified = list(map(self._verify, crops, all_proposals))
+        self._work.begin_further_readings()
         lines: list[LineReading] = []
         others: list[LineReading] = []
-        for number, crop in enumerate(crops):
-            if verified[number]:
-                voted = self._vote(crop, readings[number], verified[number])
-                chosen = lines if is_number(voted) and not may_be_one_letter(voted) else others
-                chosen.append(LineReading(number, crop, voted))
-        return PageReading(lines, others, source, turns)
+        for index, (crop, proposals, first) in enumerate(
+            zip(crops, all_proposals, verified, strict=True)
+        ):
+            if first:
+                symbols = self._vote(crop, proposals, first)
+                chosen = lines if is_number(symbols) and not may_be_one_letter(symbols) else others
+                chosen.append(LineReading(index, crop, symbols))
+        return PageReading(lines, others, source, quarter_turns)
 
     def may_be_upside_down(self, page: PageReading) -> bool:
-        """Return whether the line reader is surer of a page's lines if they are turned by 180°."""
+        """Return whether the line reader is more confident if the lines are rotated by 180°."""
+        width_px = sum(line.crop.reader_width_px for line in page.lines)
         try:
-            self._work.add(_COLUMN_NS * sum(line.crop.columns for line in page.lines))
+            self._work.add(_READER_COLUMN_NS * width_px)
         except _TooMuchWork:
             return False
-        turned = [self._reader.read(line.crop.ink[::-1, ::-1]) for line in page.lines]
-        confidences = [sign.proposed for line in page.lines for sign in line.signs if sign.proposed]
-        turned_confidences = [reading.confidence for line in turned for reading in line]
-        if not turned_confidences:
+        rotated = [self._reader.read(line.crop.ink[::-1, ::-1]) for line in page.lines]
+        confidences = [
+            symbol.proposal_confidence
+            for line in page.lines
+            for symbol in line.symbols
+            if not symbol.is_left_over
+        ]
+        rotated_confidences = [proposal.confidence for line in rotated for proposal in line]
+        if not rotated_confidences:
             return False
-        return _log_product(turned_confidences) > _log_product(confidences)
+        return _log_product(rotated_confidences) > _log_product(confidences)
 
-    def _verify(self, crop: LineCrop, reading: list[Reading]) -> list[Sign]:
-        """Verify a line.
+    def _verify(self, crop: LineCrop, proposals: list[Proposal]) -> list[Symbol]:
+        """Verify the proposals for a line.
 
         Raises:
             _TooMuchWork: too many pieces of ink have to be cut out.
@@ -228,47 +258,49 @@ class _PageReader:
         def confirm(prediction: Prediction, pixels: Pixels) -> bool:
             return self._confirm(prediction, pixels, may_augment)
 
-        return verify(crop, reading, self._predict, confirm, count_pieces)
+        return verify(crop, proposals, self._predict, confirm, count_pieces)
 
-    def _vote(self, crop: LineCrop, first: list[Reading], signs: list[Sign]) -> list[Sign]:
-        """If a digit is not certain, read a line narrower and wider, too, and let all vote.
+    def _vote(self, crop: LineCrop, first: list[Proposal], symbols: list[Symbol]) -> list[Symbol]:
+        """If a digit is not certain, read a line narrower and wider, too, and let them vote.
 
-        The reading that two of them have is taken, otherwise the surest. A digit that is not
-        certain has to be in another reading, too. A line whose further readings are too much work
-        keeps the first one, and only its certain digits.
+        The reading that two of them have is taken, otherwise the one of the best score. A digit
+        that is not certain is accepted only if another reading has it, too. If the further readings
+        are too much work, the line keeps its first reading, and only the certain digits of it.
 
         Args:
             crop: the line.
-            first: what the line reader reads.
-            signs: the same, verified.
+            first: the proposals of the first reading.
+            symbols: the first reading, verified.
         """
-        if all(sign.is_other or (sign.accepted and sign.proposed >= _CERTAIN) for sign in signs):
-            return signs
-        readings, texts, number = [first], [_text(first)], 0
+        if all(
+            symbol.is_other or (symbol.accepted and symbol.proposal_confidence >= _CERTAIN)
+            for symbol in symbols
+        ):
+            return symbols
+        readings, texts, taken = [first], [_text(first)], 0
         try:
-            self._work.add(_COLUMN_NS * crop.columns * sum(_STRETCHES))
+            self._work.add(_READER_COLUMN_NS * crop.reader_width_px * sum(_STRETCHES))
             readings += [self._reader.read(crop.ink, stretch) for stretch in _STRETCHES]
             texts = list(map(_text, readings))
-            number = next((n for n, text in enumerate(texts) if texts.count(text) > 1), 0)
-            if number:
-                signs = self._verify(crop, readings[number])
-            elif texts.count(texts[0]) == 1 and not all(s.is_other or s.accepted for s in signs):
-                verified = [signs, *(self._verify(crop, one) for one in readings[1:])]
-                number = max(range(len(verified)), key=lambda n: sureness(verified[n]))
-                signs = verified[number]
+            taken = next((n for n, text in enumerate(texts) if texts.count(text) > 1), 0)
+            if taken:
+                symbols = self._verify(crop, readings[taken])
+            elif texts.count(texts[0]) == 1 and any(symbol.is_doubtful for symbol in symbols):
+                verified = [symbols, *(self._verify(crop, further) for further in readings[1:])]
+                taken = max(range(len(verified)), key=lambda n: line_score(verified[n]))
+                symbols = verified[taken]
         except _TooMuchWork:
-            texts, number = texts[:1], 0
-        # The labels of `signs` may differ from the text: the digit network corrects digits, and the
-        # hook of a 1 is dropped.
-        own = "".join(sign.label for sign in signs if sign.proposed)
-        others = (*texts[:number], *texts[number + 1 :])
-        confirmed = set().union(*(common_places(own, other) for other in others))
-        places = iter(range(len(own)))
+            texts, taken = texts[:1], 0
+        # The labels of the symbols may differ from `texts[taken]`: the digit network corrects
+        # digits, and the flag of a 1 is dropped.
+        text = proposed_text(symbols)
+        others = (*texts[:taken], *texts[taken + 1 :])
+        confirmed = set().union(*(common_places(text, other) for other in others))
         return [
-            sign
-            if not sign.proposed or next(places) in confirmed or sign.proposed >= _CERTAIN
-            else replace(sign, accepted=False)
-            for sign in signs
+            symbol
+            if index is None or index in confirmed or symbol.proposal_confidence >= _CERTAIN
+            else replace(symbol, accepted=False)
+            for index, symbol in zip(proposed_indices(symbols), symbols, strict=True)
         ]
 
 
@@ -277,52 +309,54 @@ def _score(page: PageReading) -> float:
 
 
 def _log_product(confidences: list[float]) -> float:
-    return sum(math.log(max(confidence, 1e-4)) for confidence in confidences)
+    return sum(math.log(max(confidence, _MIN_PROBABILITY)) for confidence in confidences)
 
 
-def _text(reading: list[Reading]) -> str:
-    return "".join(sign.label for sign in reading)
+def _text(proposals: list[Proposal]) -> str:
+    return "".join(proposal.label for proposal in proposals)
 
 
-def _other_views(
-    first: PageReading, picture: Page, name: str, work: _Work
+def _further_views(
+    first: PageReading, image: Page, name: str, work: _WorkBudget
 ) -> Iterator[tuple[Page, list[LineCrop]]]:
-    """Yield other ways to look at a page: the page that is looked at, and the crops of its lines.
+    """Yield further views of a page, with the crops of their lines.
 
-    A picture that may be a tight crop of one line is read as a whole, too: its rim cuts off digits,
-    which are then not found as writing. A view is omitted if it is too much work, or has more ink
-    than a page of digits.
+    An image that may be a tight crop of one line is read as a whole, too: its border cuts off
+    digits, which are then not found as writing. A view is omitted if it is too much work, or has
+    more ink than a page of digits.
 
     Args:
-        first: the best reading until now.
-        picture: as it was decoded, also if `first` is of a sheet in it.
-        name: of the picture.
-        work: of the page, until now.
+        first: the best reading so far.
+        image: the view of the whole image, although `first` may be of a sheet in it.
+        name: of the image.
+        work: of the page so far.
     """
     source = first.source
     gray, writing = source.decoded.gray, source.writing
-    numbers = sum(sum(sign.accepted for sign in line.signs) > 1 for line in first.lines)
-    framed = writing is not None and bool(writing.frames.any())
-    is_low = writing is not None and writing.height < _LOW_DIGITS_SHARE * len(gray)
+    long_lines = sum(sum(symbol.accepted for symbol in line.symbols) > 1 for line in first.lines)
+    framed = writing is not None and bool(writing.preprinted.any())
+    is_small = writing is not None and writing.height < _SMALL_DIGITS_SHARE * len(gray)
     is_good = first.log_confidence >= _GOOD_LOG_CONFIDENCE and first.longest > 1
-    if numbers <= 1 and not (is_low and is_good and not framed):
-        for crops in _whole_views(picture.decoded.gray, work):
-            yield picture, crops
-    if first.share >= _GOOD_SHARE:
+    if long_lines <= 1 and not (is_small and is_good and not framed):
+        for crops in _whole_views(image.decoded.gray, work):
+            yield image, crops
+    if first.accepted_share >= _GOOD_SHARE:
         return
-    rim = _find(gray, name, work, at_rim=True)
-    if rim is not None and (writing is None or abs(math.log(rim.height / writing.height)) > 0.2):
+    at_border = _find(gray, name, work, at_border=True)
+    if at_border is not None and (
+        writing is None or abs(math.log(at_border.height / writing.height)) > _MIN_BORDER_LOG_RATIO
+    ):
         with suppress(_TooMuchWork):
-            yield source, _crops(rim, work)
-    if first.share >= _POOR_SHARE and first.lines:
+            yield source, _crops(at_border, work)
+    if first.accepted_share >= _POOR_SHARE and first.lines:
         return
     dark = not (writing is None or writing.dark)
     with suppress(_TooMuchWork):
-        yield source, _crops(_find(gray, name, work, dark=dark, at_rim=True), work)
+        yield source, _crops(_find(gray, name, work, dark=dark, at_border=True), work)
 
 
-def _whole_views(gray: Gray, work: _Work) -> Iterator[list[LineCrop]]:
-    """Yield a picture that may be a tight crop of one line, as a whole."""
+def _whole_views(gray: Gray, work: _WorkBudget) -> Iterator[list[LineCrop]]:
+    """Yield an image that may be a tight crop of one line, as a whole."""
     height, width = gray.shape
     whole_ns = 2 * _WHOLE_PIXEL_NS * gray.size
     if width >= _MIN_WHOLE_ASPECT * height and work.fits(whole_ns):
@@ -334,78 +368,89 @@ def _whole_views(gray: Gray, work: _Work) -> Iterator[list[LineCrop]]:
 
 
 def _find(
-    gray: Gray, name: str, work: _Work, dark: bool | None = None, at_rim: bool = False
+    gray: Gray, name: str, work: _WorkBudget, dark: bool | None = None, at_border: bool = False
 ) -> Writing | None:
-    """Find the writing of a picture; None if it is too much work or ink."""
+    """Find the writing of an image; None if it is too much work or ink."""
     try:
         work.add(_PIXEL_NS * gray.size)
-        return find_writing(gray, name, dark=dark, at_rim=at_rim)
+        return find_writing(gray, name, dark=dark, at_border=at_border)
     except (_TooMuchWork, ImageError):
         return None
 
 
-def _look_turned(
-    best: PageReading, name: str, page_reader: _PageReader, work: _Work
+def _read_rotated(
+    best: PageReading, name: str, page_reader: _PageReader, work: _WorkBudget
 ) -> PageReading:
-    """Return the reading of a page that may be turned by right angles.
+    """Return the best reading of a page that may be rotated by quarter turns.
 
-    If the page is turned by 90°, the digits of its lines are not side by side: each is a line of
-    its own, or none is found. Upside down, many digits look like others, but rarely all of a line
-    like very certain ones. A turned page is read only if the upright one is doubtful, and not if it
-    is the same number upside down, such as 66 and 99. If the turned page can be read both ways, or
-    its digits are doubtful, too, no digit is accepted.
+    If the page is rotated by 90°, the digits of its lines are not side by side: each is a line of
+    its own, or none is found. Upside down, many digits look like others, but rarely all digits of a
+    line like very certain ones. The rotated page is read only if the upright reading is doubtful.
 
     Args:
         best: the reading of the page as it is.
-        name: of the picture.
-        page_reader: reads the turned pages.
-        work: of the page, until now.
+        name: of the image.
+        page_reader: reads the rotated pages.
+        work: of the page so far.
     """
     if best.log_confidence >= _UPRIGHT_LOG_CONFIDENCE and best.longest > 1:
         return best
-    side_by_side = best.longest > 1 and best.share >= _GOOD_SHARE
+    side_by_side = best.longest > 1 and best.accepted_share >= _GOOD_SHARE
     if side_by_side and not page_reader.may_be_upside_down(best):
         return best
-    readings = []
-    for turns in (2,) if side_by_side else (1, 3, 2):
-        turned = np.ascontiguousarray(np.rot90(best.source.decoded.gray, turns))
-        with suppress(_TooMuchWork):
-            crops = _crops(_find(turned, name, work), work)
-            found = page_reader.read(crops, best.source, turns)
-            readings.append(found)
-            if not found.lines and turns != 2:
-                for crops in _whole_views(turned, work):
-                    found = page_reader.read(crops, best.source, turns)
-                    readings[-1] = max(readings[-1], found, key=_score)
-    readings = [
+    readings: list[PageReading] = []
+    for quarter_turns in (2,) if side_by_side else (1, 3, 2):
+        readings += _rotated_reading(best.source, quarter_turns, name, page_reader, work)
+    return _choose_rotation(best, readings)
+
+
+def _rotated_reading(
+    source: Page, quarter_turns: int, name: str, page_reader: _PageReader, work: _WorkBudget
+) -> list[PageReading]:
+    """Return the reading of a rotated page; an empty list if it is too much work."""
+    rotated = np.ascontiguousarray(np.rot90(source.decoded.gray, quarter_turns))
+    readings: list[PageReading] = []
+    with suppress(_TooMuchWork):
+        crops = _crops(_find(rotated, name, work), work)
+        readings.append(page_reader.read(crops, source, quarter_turns))
+        if not readings[0].lines and quarter_turns != 2:
+            for whole in _whole_views(rotated, work):
+                readings.append(page_reader.read(whole, source, quarter_turns))
+    return [max(readings, key=_score)] if readings else []
+
+
+def _choose_rotation(best: PageReading, rotated: list[PageReading]) -> PageReading:
+    """Choose between the upright reading of a page, `best`, and its rotated readings.
+
+    A rotated reading is not chosen if it is the same number upside down, such as 66 and 99. If it
+    is not certain, or the opposite one is about as likely, it is chosen with all digits rejected.
+    """
+    rotated = [
         page
-        for page in readings
+        for page in rotated
         if page.score > best.score
-        and page.is_number
+        and page.has_number_besides_ones
         and not best.is_upside_down(page)
-        # One digit turned may look like two.
-        and (page.accepted >= _MIN_TURNED_SIGNS or best.accepted != 1)
+        # One digit rotated may look like two.
+        and (page.accepted >= _MIN_ROTATED_SYMBOLS or best.accepted != 1)
     ]
     certain = [
         page
-        for page in readings
-        if page.log_confidence >= _TURNED_LOG_CONFIDENCE and page.share >= _GOOD_SHARE
+        for page in rotated
+        if page.log_confidence >= _ROTATED_LOG_CONFIDENCE and page.accepted_share >= _GOOD_SHARE
     ]
     if certain:
         chosen = max(certain, key=lambda page: page.log_confidence)
-        opposite = [
-            page for page in readings if page is not chosen and (page.turns - chosen.turns) % 2 == 0
-        ]
-        if all(
-            page.log_confidence < chosen.log_confidence - _OPPOSITE_LOG_RATIO for page in opposite
-        ):
-            return chosen
-        return with_all_unknown(chosen)
+        is_unambiguous = all(
+            page.log_confidence < chosen.log_confidence - _OPPOSITE_LOG_RATIO
+            for page in rotated
+            if page is not chosen and (page.quarter_turns - chosen.quarter_turns) % 2 == 0
+        )
+        return chosen if is_unambiguous else reject_all(chosen)
     longer = [
         page
-        for page in readings
-        if page.longest >= _MIN_TURNED_SIGNS and page.score > max(best.score, 0) + _MIN_TURNED_GAIN
+        for page in rotated
+        if page.longest >= _MIN_ROTATED_SYMBOLS
+        and page.score > max(best.score, 0) + _MIN_ROTATED_GAIN
     ]
-    if longer:
-        return with_all_unknown(max(longer, key=_score))
-    return best
+    return reject_all(max(longer, key=_score)) if longer else best

@@ -1,92 +1,96 @@
 """Recognizes the numbers on a page, by oversegmentation and dynamic programming.
 
+This is the fallback without the line reader: for models of other classes than the ten digits, and
+for models of the digits if no installed engine can open the line reader. Otherwise
+`Classifier.read` calls `runtime.multi_digit.read_lines`, which shares `find_views` and the result
+types of this module.
+
 `recognize` detects text lines and splits each component of ink that may be several digits into
 fragments. It classifies every plausible join of neighboring fragments, and chooses the sequence of
-joins with the lowest cost. The cost of a digit is the negative logarithm of its confidence plus
-penalties for its shape and its cuts. `Classifier.read` calls it for models of classes other than
-the ten digits; for models of the digits it calls `runtime.multi_digit.read_lines`.
+joins with the least cost. The cost of a digit is the negative logarithm of its confidence plus
+penalties for its shape and its cuts.
 """
 
 import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from runtime.backends import Pixels
 from runtime.errors import ImageError
-from runtime.multi_digit.layout import (
-    InkComponent,
-    Writing,
-    find_writing,
-    too_much_ink,
-)
-from runtime.multi_digit.shadows import even_light
+from runtime.multi_digit.deskew import deskew, find_skew, skew_box
+from runtime.multi_digit.layout import InkComponent, Writing, find_writing, too_much_ink
+from runtime.multi_digit.line_reader import UNKNOWN as UNKNOWN
+from runtime.multi_digit.shadows import flatten_illumination
 from runtime.multi_digit.sheet import isolate_sheet
 from runtime.multi_digit.split_touching import merge_components, split_at_seams
-from runtime.multi_digit.straighten import find_slope, straighten, turn_box_back
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder, Decoded, ImageSource
+from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.mnist_format import tight_to_mnist_format
 from runtime.preprocess.pipeline import scale_box
 from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
 
-UNKNOWN = "?"  # in the text, for ink that is not a digit
-
-# The page is decoded at one size; if its digits are too low, again at a larger one.
+# The page is decoded at one size; if its digits are too small, again at a larger one.
 _DETECTION_SIDE_PX = 1024  # text is detected on a copy of at most this side
-_MIN_DIGIT_HEIGHT_PX = 24  # if a typical digit is lower, the page is decoded again, larger
+_MIN_DIGIT_HEIGHT_PX = 24  # if a typical digit is shorter, the page is decoded again, larger
 _TARGET_DIGIT_HEIGHT_PX = 40  # height of a typical digit in the larger copy
 _MAX_SIDE_PX = 4096  # longer side of the larger copy
 _MAX_PAGE_PIXELS = 4096 * 3072  # of the larger copy
-_MAX_VIEWS_PIXELS = 4_000_000  # of a larger copy that is looked at in several views
-# Views of a picture.
-_PICTURE = "picture"  # as it is
-_SHEET = "sheet"  # the sheet that it shows alone
-_EVEN = "even"  # in even light
-# A picture that may have shadows: its shorter side, and of its height that of a digit. In others,
-# the edge of a shadow is like a stroke.
-_MIN_SHADOWED_SIDE_PX = 200
-_MAX_SHADOWED_HEIGHT_SHARE = 0.2
-# If all ink of a picture is in so few pieces that are higher than that, they may be a shadow or a
-# gray card with digits on it. Digits of this share of the picture's height are then looked for.
-_MAX_SHADOW_PIECES = 3
-_DIGIT_HEIGHT_SHARE = 0.08
-MAX_HELD_PIXELS = 8_000_000  # a larger decoded picture is freed before lines are detected
-# Memory of reading, in bytes per pixel of the picture or in bytes; measured on a sheet on a desk,
-# which is looked at in all views. See tests/runtime/multi_digit/test_recognize.py.
-_SMALL_PICTURE_BYTES_PER_PIXEL = 90
-_READING_BYTES = 56_000_000  # of a larger picture, besides the following
-_VIEWS_BYTES_PER_PIXEL = 22  # of up to _MAX_VIEWS_PIXELS
-_PAGE_BYTES_PER_PIXEL = 7.2  # of one view of up to _MAX_PAGE_PIXELS
+_MAX_VIEWS_PIXELS = 4_000_000  # of the larger copy; of a larger one, only one view is made
+MAX_HELD_PIXELS = 8_000_000  # a larger decoded image is freed before lines are detected
 
-# Lengths are in digit heights: the height of a typical digit on the page.
-_MAX_UNCUT_WIDTH_HEIGHTS = 0.7  # a wider component is split
+# Shadows are sought only in an image that may have some. In others, the edge of a shadow is like a
+# stroke.
+_MIN_SHADOWED_SIDE_PX = 200  # shorter side of an image that may have shadows
+_MAX_SHADOWED_HEIGHT_SHARE = 0.2  # of the image's height; a typical digit is at most this tall
+_MAX_SHADOW_PIECES = 3  # if at most so many groups of ink are typically taller, they may be shadows
+_DIGIT_HEIGHT_SHARE = 0.08  # of the image's height; digits of this height are then sought
+
+# Memory of reading, measured on a sheet on a desk, of which all views are made. See
+# tests/runtime/multi_digit/test_recognize.py.
+_SMALL_IMAGE_BYTES_PER_PIXEL = 90  # of a small image
+_READING_BYTES = 56_000_000  # of a larger image, besides the following
+_VIEWS_BYTES_PER_PIXEL = 22  # of all views, for up to _MAX_VIEWS_PIXELS
+_PAGE_BYTES_PER_PIXEL = 7.2  # of one view, for up to _MAX_PAGE_PIXELS
+
+# Joining fragments to digits.
+_MAX_UNCUT_WIDTH_HEIGHTS = 0.7  # digit heights; a wider component is split
 _MIN_UNCUT_CONFIDENCE = 0.95  # a component with less confidence is split
-_MAX_GAP_HEIGHTS = 0.25  # components with a wider gap are not joined to one digit
-_MIN_DIGIT_HEIGHTS = 0.4  # lower ink is not a digit
-_MAX_DIGIT_WIDTH_HEIGHTS = 1.7  # wider ink is not a digit
+_MAX_GAP_HEIGHTS = 0.25  # digit heights; components with a wider gap are not joined
+_MIN_DIGIT_HEIGHTS = 0.4  # digit heights; shorter ink is not a digit
+_MAX_DIGIT_WIDTH_HEIGHTS = 1.7  # digit heights; wider ink is not a digit
 
-# Costs of a digit in nats, added to -log(confidence). Chosen on MNIST's training digits, set side
-# by side, touching and overlapping.
-_REJECTED_COST = 0.2  # if the prediction is not accepted
-_CUT_COST = 0.12  # if it is cut from its left neighbor
-_CUT_INK_COST = 1.0  # per digit height of ink that this cut goes through
-_GAP_COST = 0.07  # per gap between the components that it is joined from
-_WIDE_COST = 0.85  # per unit of width / height above _WIDE_ASPECT
+# Costs of a digit, added to -log(confidence). Chosen on MNIST's training digits, set side by side,
+# touching and overlapping.
+_REJECTED_COST = 0.2  # nats; if the prediction is not accepted
+_CUT_COST = 0.12  # nats; if the digit is cut from its left neighbor
+_CUT_INK_COST = 1.0  # nats per digit height of this cut's cost, see `split_at_seams`
+_GAP_COST = 0.07  # nats per gap between the components that the digit is joined from
+_WIDE_COST = 0.85  # nats per unit of width / height above _WIDE_ASPECT
 _WIDE_ASPECT = 0.85  # width / height; wider digits cost extra
-_LOW_COST = 0.45  # per digit height below _LOW_HEIGHTS
-_LOW_HEIGHTS = 1.05  # digit heights; lower digits cost extra
-_MIN_ASPECT_HEIGHTS = 0.6  # digit heights; for width / height, a lower digit counts as this high
-_MIN_CONFIDENCE = 1e-6  # a lower confidence counts as this, so that the cost is finite
+_SHORT_COST = 0.45  # nats per digit height below _SHORT_HEIGHTS
+_SHORT_HEIGHTS = 1.05  # digit heights; shorter digits cost extra
+_MIN_ASPECT_HEIGHTS = 0.6  # digit heights; for width / height, a shorter digit counts as this tall
+_MIN_CONFIDENCE = 1e-6  # a smaller confidence counts as this, so that the cost is finite
 
 _MAX_FRAGMENTS = 12  # of one digit; joins of more fragments are not tried
 _MAX_JOINED_PIXELS = 24_000_000  # of all joins in a line, 4 bytes each; with more, it is rejected
 _MAX_JOINS = 8_500  # on a page, as 2,000 handwritten digits need, 0.12 ms each; more are rejected
 
 
+class View(Enum):
+    """What a view shows of an image."""
+
+    IMAGE = "the image"
+    SHEET = "the sheet of paper in it, with its surroundings replaced by paper"
+    FLATTENED = "the image with flattened illumination, so without shadows"
+
+
 @dataclass(frozen=True)
 class Digit:
-    """One piece of ink that was classified: a digit, or something that was rejected.
+    """One group of ink that was classified: a digit, or something that was rejected.
 
     Attributes:
         box: left, top, right, bottom in pixels of the upright original; right and bottom exclusive.
@@ -110,7 +114,8 @@ class Recognition:
         lines: the text of each line, from top to bottom: the label of each accepted digit, and
             `UNKNOWN` for each place that is not certainly one digit.
         digits: everything that was classified, also rejected ink.
-        confidences: of each line, from 0 to 1: the product of the confidences of its digits.
+        confidences: of each line, from 0 to 1: the product of the confidences of its symbols; 0 if
+            ink of the size of a digit is left over.
     """
 
     lines: tuple[str, ...]
@@ -129,7 +134,7 @@ class Recognition:
         return "\n".join(self.lines)
 
     def without_unknown(self) -> "Recognition":
-        """Return the recognition with the accepted digits alone in its lines."""
+        """Return the recognition with only the accepted digits in its lines."""
         texts = [
             "".join(
                 digit.prediction.label
@@ -161,13 +166,13 @@ def recognize(
         image: see `runtime.preprocess.decode.decode`; or a `CachedDecoder`.
         predict: returns the predictions for pixels, uint8 (28, 28, 1) each.
         digits_only: whether to reject ink whose size or stroke width is not that of a digit. Other
-            classes may be filled, low or wide.
+            classes may be filled, short or wide.
 
     Raises:
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
     decoder = image if isinstance(image, CachedDecoder) else CachedDecoder(image)
-    page = max(decode_page(decoder), key=lambda page: page.pieces)
+    page = max(find_views(decoder), key=lambda page: page.pieces)
     layout = None if page.writing is None else page.writing.layout()
     if layout is None:
         return Recognition((), ())
@@ -196,22 +201,22 @@ def recognize(
 
 
 def estimate_page_memory(size: tuple[int, int]) -> int:
-    """Estimate the memory in bytes to read a picture, besides the decoded picture.
+    """Estimate the memory in bytes to read an image, besides the decoded image.
 
     Args:
-        size: (width, height) of the picture in pixels.
+        size: (width, height) of the image in pixels.
     """
     pixels = size[0] * size[1]
     views = _VIEWS_BYTES_PER_PIXEL * min(pixels, _MAX_VIEWS_PIXELS)
     page = round(_PAGE_BYTES_PER_PIXEL * min(pixels, _MAX_PAGE_PIXELS))
-    return min(_SMALL_PICTURE_BYTES_PER_PIXEL * pixels, _READING_BYTES + max(views, page))
+    return min(_SMALL_IMAGE_BYTES_PER_PIXEL * pixels, _READING_BYTES + max(views, page))
 
 
 def single_digit(prediction: Prediction) -> Recognition:
     """Return the recognition of an image with one digit.
 
     Args:
-        prediction: of the whole image, with its `view`.
+        prediction: of the whole image; it must have its `view`.
     """
     assert prediction.view is not None
     digit = Digit(prediction.view.box, prediction, 0, 0)
@@ -240,151 +245,179 @@ def without_lines(recognition: Recognition) -> Recognition:
 
 @dataclass(frozen=True)
 class Page:
-    """A decoded picture and its writing.
+    """A view of an image, and the writing in it.
 
     Attributes:
-        decoded: the picture; its surroundings may be replaced by paper.
-        writing: in its pixels; None if there is none.
-        slope: by which the picture was straightened.
-        view: what of the picture it shows, see `_look`.
+        decoded: the image, with the gray levels of the view.
+        writing: in pixels of the view; None if there is none.
+        skew: slope by which the view was deskewed, rows per column.
+        view: what it shows of the image.
     """
 
     decoded: Decoded
     writing: Writing | None
-    slope: float
-    view: str = _PICTURE
+    skew: float
+    view: View = View.IMAGE
 
     def original_box(self, box: Box) -> Box:
         """Convert a box on the page to the pixels of the upright original."""
         shape = self.decoded.gray.shape
         x, y = self.decoded.size[0] / shape[1], self.decoded.size[1] / shape[0]
-        return scale_box(turn_box_back(box, self.slope, shape), x, y)
+        return scale_box(skew_box(box, self.skew, shape), x, y)
 
     @property
     def pieces(self) -> int:
-        """The number of pieces of ink that may be digits."""
+        """The number of groups of ink that may be digits."""
         return 0 if self.writing is None else len(self.writing.groups)
 
 
-def decode_page(decoder: CachedDecoder) -> list[Page]:
-    """Decode a picture and find its writing, at a larger scale if the digits are low.
+def find_views(decoder: CachedDecoder) -> list[Page]:
+    """Decode an image and find the writing in its views, at a larger scale if its digits are small.
 
     Returns:
-        The picture; if it shows a sheet on a desk, the sheet alone, too; if its light has a sharp
-        edge, the picture in even light, too. Of a large picture, the one with most writing alone,
-        because each takes up to 40 MB.
+        All views in which writing was sought: the image, perhaps twice (see `_views`); if it shows
+        a sheet, the sheet; if a shadow on it has a sharp edge, the image with flattened
+        illumination. Of a larger copy of more than `_MAX_VIEWS_PIXELS`, only the view with most
+        groups of ink, because each view takes up to 40 MB.
 
     Raises:
-        ImageError: the picture cannot be decoded, or has more ink than a page of digits.
+        ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
-    for color in (False, True):
-        decoded = decoder.decode(longest=_DETECTION_SIDE_PX, color=color)
-        pages = _pages(decoded, decoder.name)
-        most = max(pages, key=lambda page: page.pieces)
-        if most.writing is not None or not decoded.colored:
-            break
+    in_color = False
+    decoded = decoder.decode(longest=_DETECTION_SIDE_PX)
+    views = _views(decoded, decoder.name)
+    best = max(views, key=lambda page: page.pieces)
+    if best.writing is None and decoded.colored:
+        in_color = True
+        decoded = decoder.decode(longest=_DETECTION_SIDE_PX, color=True)
+        views = _views(decoded, decoder.name)
+        best = max(views, key=lambda page: page.pieces)
     if (
-        most.writing is not None
-        and most.writing.height < _MIN_DIGIT_HEIGHT_PX
+        best.writing is not None
+        and best.writing.height < _MIN_DIGIT_HEIGHT_PX
         and max(decoded.size) > _DETECTION_SIDE_PX
     ):
-        wanted = round(max(decoded.gray.shape) * _TARGET_DIGIT_HEIGHT_PX / most.writing.height)
-        aspect = max(decoded.size) / min(decoded.size)
-        largest = int(math.sqrt(_MAX_PAGE_PIXELS * aspect))
-        longest = min(wanted, max(decoded.size), _MAX_SIDE_PX, largest)
-        view, dark = most.view, most.writing.dark
-        height = most.writing.height / max(decoded.gray.shape)
-        enlarged = decoder.decode(longest=longest, color=color)
-        decoder.release(MAX_HELD_PIXELS)
-        if enlarged.gray.size <= _MAX_VIEWS_PIXELS:
-            found = _pages(enlarged, decoder.name)
-        else:
-            digit = height * max(enlarged.gray.shape)
-            one = _look(view, enlarged, decoder.name, dark, digit)
-            found = [] if one is None else [one]
-        if any(page.writing is not None for page in found):
-            return found
-    return pages
+        enlarged = _enlarge(decoder, best, best.writing, in_color)
+        if any(page.writing is not None for page in enlarged):
+            return enlarged
+    return views
 
 
-def _pages(decoded: Decoded, name: str) -> list[Page]:
-    """Find the writing of a picture, of the sheet that it shows, and of it without shadows.
-
-    If the picture seems to have light ink, or none, dark ink is looked for, too: a dark corner or
-    a pen may outweigh the ink, so that the polarity is wrong.
-
-    Raises:
-        ImageError: the picture has more ink than a page of digits, and the others no writing.
-    """
-
-    def look(view: str, dark: bool | None = None, height: float = 0.0) -> Page | None:
-        with suppress(ImageError):
-            return _look(view, decoded, name, dark, height)
-        return None
-
-    refused: ImageError | None = None
-    picture: Page | None = None
-    try:
-        picture = _look(_PICTURE, decoded, name, None, 0.0)
-    except ImageError as error:
-        refused = error
-    pages = [picture or Page(decoded, None, 0.0)]
-    if pages[0].writing is None or not pages[0].writing.dark:
-        again = look(_PICTURE, dark=True)
-        pages += [again] if again is not None else []
-    writing = pages[-1].writing
-    if writing is not None and writing.dark:
-        height, most = writing.height, _MAX_SHADOWED_HEIGHT_SHARE * len(decoded.gray)
-        if height > most and len(writing.groups) <= _MAX_SHADOW_PIECES:
-            height = _DIGIT_HEIGHT_SHARE * len(decoded.gray)
-        even = look(_EVEN, height=height)
-        pages += [even] if even is not None else []
-    sheet = look(_SHEET)
-    pages += [sheet] if sheet is not None else []
-    if refused is not None and all(page.writing is None for page in pages):
-        raise refused
-    return pages
-
-
-def _look(view: str, decoded: Decoded, name: str, dark: bool | None, height: float) -> Page | None:
-    """Find the writing of a picture, of the sheet that it shows, or of it without shadows.
+def _enlarge(
+    decoder: CachedDecoder, detected: Page, writing: Writing, in_color: bool
+) -> list[Page]:
+    """Decode an image again, so that its digits are tall enough, and find the writing in its views.
 
     Args:
-        view: `_PICTURE`, `_SHEET` or `_EVEN`.
-        decoded: the picture.
-        name: of the picture, for error messages.
-        dark: of a picture, whether ink is darker than the paper; None if that is not known.
-        height: of a typical digit in pixels, to find shadows.
+        decoder: of the image.
+        detected: the view with most writing at the scale of detection.
+        writing: of this view.
+        in_color: whether the image is decoded in color.
+    """
+    size, detection_side = detected.decoded.size, max(detected.decoded.gray.shape)
+    wanted = round(detection_side * _TARGET_DIGIT_HEIGHT_PX / writing.height)
+    aspect = max(size) / min(size)
+    largest = int(math.sqrt(_MAX_PAGE_PIXELS * aspect))
+    longest = min(wanted, max(size), _MAX_SIDE_PX, largest)
+    dark, height_share = writing.dark, writing.height / detection_side
+    decoded = decoder.decode(longest=longest, color=in_color)
+    decoder.release(MAX_HELD_PIXELS)
+    if decoded.gray.size <= _MAX_VIEWS_PIXELS:
+        return _views(decoded, decoder.name)
+    page: Page | None
+    if detected.view == View.SHEET:
+        page = _sheet_view(decoded, decoder.name)
+    elif detected.view == View.FLATTENED:
+        digit_height = height_share * max(decoded.gray.shape)
+        page = _flattened_view(decoded, decoder.name, digit_height)
+    else:
+        page = _image_view(decoded, decoder.name, dark)
+    return [] if page is None else [page]
 
-    Returns:
-        The page; None if the picture shows no sheet, or has no shadow with a sharp edge.
+
+def _views(decoded: Decoded, name: str) -> list[Page]:
+    """Find the writing of an image, of it with flattened illumination, and of the sheet in it.
+
+    If the image seems to have light ink, or none, dark ink is sought, too: a dark corner or a pen
+    may outweigh the ink, so that the polarity is wrong.
 
     Raises:
-        ImageError: it has more ink than a page of digits.
+        ImageError: the image has more ink than a page of digits, and no other view has writing.
+    """
+    too_much: ImageError | None = None
+    views = [Page(decoded, None, 0.0)]
+    try:
+        views = [_image_view(decoded, name, None)]
+    except ImageError as error:
+        too_much = error
+    if views[0].writing is None or not views[0].writing.dark:
+        with suppress(ImageError):
+            views.append(_image_view(decoded, name, dark=True))
+    writing = views[-1].writing
+    further: list[Page | None] = []
+    if writing is not None and writing.dark:
+        digit_height = writing.height
+        is_tall = digit_height > _MAX_SHADOWED_HEIGHT_SHARE * len(decoded.gray)
+        if is_tall and len(writing.groups) <= _MAX_SHADOW_PIECES:
+            digit_height = _DIGIT_HEIGHT_SHARE * len(decoded.gray)
+        with suppress(ImageError):
+            further.append(_flattened_view(decoded, name, digit_height))
+    with suppress(ImageError):
+        further.append(_sheet_view(decoded, name))
+    views += [page for page in further if page is not None]
+    if too_much is not None and all(page.writing is None for page in views):
+        raise too_much
+    return views
+
+
+def _image_view(decoded: Decoded, name: str, dark: bool | None) -> Page:
+    """Find the writing of an image; see `_page`."""
+    return _page(decoded, decoded.gray, name, dark, View.IMAGE)
+
+
+def _sheet_view(decoded: Decoded, name: str) -> Page | None:
+    """Find the writing of the sheet in an image; None if it shows no sheet. See `_page`."""
+    sheet = isolate_sheet(decoded.gray)
+    return None if sheet is None else _page(decoded, sheet[0], name, sheet[1], View.SHEET)
+
+
+def _flattened_view(decoded: Decoded, name: str, digit_height: float) -> Page | None:
+    """Find the writing of an image without its shadows; None if none has a sharp edge. See `_page`.
+
+    Args:
+        decoded: the image.
+        name: of the image, for error messages.
+        digit_height: of a typical digit, in pixels.
     """
     gray = decoded.gray
-    if view == _SHEET:
-        sheet = isolate_sheet(gray)
-        if sheet is None:
-            return None
-        gray, dark = sheet
-    elif view == _EVEN:
-        is_low = height <= _MAX_SHADOWED_HEIGHT_SHARE * len(gray)
-        is_large = min(gray.shape) >= _MIN_SHADOWED_SIDE_PX
-        even = even_light(gray, height) if is_low and is_large else None
-        if even is None:
-            return None
-        gray, dark = even, True
-    slope = find_slope(gray)
-    if slope:
-        gray = straighten(gray, slope)
-    decoded = replace(decoded, gray=gray)
-    return Page(decoded, find_writing(decoded.gray, name, dark=dark), slope, view)
+    is_small = digit_height <= _MAX_SHADOWED_HEIGHT_SHARE * len(gray)
+    is_large = min(gray.shape) >= _MIN_SHADOWED_SIDE_PX
+    flattened = flatten_illumination(gray, digit_height) if is_small and is_large else None
+    return None if flattened is None else _page(decoded, flattened, name, True, View.FLATTENED)
+
+
+def _page(decoded: Decoded, gray: Gray, name: str, dark: bool | None, view: View) -> Page:
+    """Deskew a view of an image, and find its writing.
+
+    Args:
+        decoded: the image.
+        gray: uint8 (height, width), the view.
+        name: of the image, for error messages.
+        dark: whether ink is darker than the paper; None if that is not known.
+        view: what `gray` shows.
+
+    Raises:
+        ImageError: the view has more ink than a page of digits.
+    """
+    skew = find_skew(gray)
+    if skew:
+        gray = deskew(gray, skew)
+    return Page(replace(decoded, gray=gray), find_writing(gray, name, dark=dark), skew, view)
 
 
 @dataclass(frozen=True)
 class _Fragment:
-    """A component of ink, or a piece of one; a digit consists of one or more fragments.
+    """A component of ink, or a part of one; a digit consists of one or more fragments.
 
     Attributes:
         component: its ink and box.
@@ -406,7 +439,7 @@ def _oversegment(
     height: float,
     predict: Callable[[list[Pixels]], list[Prediction]],
 ) -> list[_Fragment]:
-    """Split the components of a line into fragments, except those that are surely one digit.
+    """Split the components of a line into fragments, except those that are certainly one digit.
 
     Args:
         components: of one line, from left to right.
@@ -414,25 +447,24 @@ def _oversegment(
         predict: see `recognize`.
     """
     predictions = predict([_pixels(component) for component in components])
-    to_split = [
-        number
-        for number, (component, prediction) in enumerate(zip(components, predictions, strict=True))
-        if component.box[2] - component.box[0] > _MAX_UNCUT_WIDTH_HEIGHTS * height
+    is_split = [
+        component.box[2] - component.box[0] > _MAX_UNCUT_WIDTH_HEIGHTS * height
         or prediction.confidence < _MIN_UNCUT_CONFIDENCE
         or not prediction.accepted
+        for component, prediction in zip(components, predictions, strict=True)
     ]
-    parts_of = {number: [(component, 0.0)] for number, component in enumerate(components)}
-    pieces = split_at_seams([components[number] for number in to_split], height)
-    parts_of.update(zip(to_split, pieces, strict=True))
+    to_split = [component for component, split in zip(components, is_split, strict=True) if split]
+    split_parts = iter(split_at_seams(to_split, height))
     fragments: list[_Fragment] = []
-    for number, (component, prediction) in enumerate(zip(components, predictions, strict=True)):
-        parts = parts_of[number]
+    for index, (component, prediction) in enumerate(zip(components, predictions, strict=True)):
+        parts = next(split_parts) if is_split[index] else [(component, 0.0)]
         uncut = prediction if [part.box for part, _ in parts] == [component.box] else None
-        left_end = components[number - 1].box[2]
-        near = number > 0 and component.box[0] - left_end < _MAX_GAP_HEIGHTS * height
-        for index, (part, ink) in enumerate(parts):
-            cost = _CUT_COST + _CUT_INK_COST * ink if index else 0.0
-            fragments.append(_Fragment(part, index > 0, cost, index > 0 or near, uncut))
+        left_end = components[index - 1].box[2]
+        near = index > 0 and component.box[0] - left_end < _MAX_GAP_HEIGHTS * height
+        for part_index, (part, seam_cost) in enumerate(parts):
+            is_cut = part_index > 0
+            cost = _CUT_COST + _CUT_INK_COST * seam_cost if is_cut else 0.0
+            fragments.append(_Fragment(part, is_cut, cost, is_cut or near, uncut))
     return fragments
 
 
@@ -443,7 +475,7 @@ def _read_line(
     predict: Callable[[list[Pixels]], list[Prediction]],
     digits_only: bool,
 ) -> list[tuple[InkComponent, Prediction]]:
-    """Join the fragments of a line to digits at the lowest total cost, by dynamic programming.
+    """Join the fragments of a line to digits at the least total cost, by dynamic programming.
 
     Args:
         fragments: of the line, from left to right.
@@ -539,7 +571,7 @@ def _cost(
         + fragments[0].cost
         + _GAP_COST * sum(not fragment.cut for fragment in fragments[1:])
         + _WIDE_COST * max(0, aspect - _WIDE_ASPECT)
-        + _LOW_COST * max(0, _LOW_HEIGHTS - digit_heights)
+        + _SHORT_COST * max(0, _SHORT_HEIGHTS - digit_heights)
     )
 
 

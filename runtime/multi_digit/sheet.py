@@ -1,7 +1,7 @@
 """Finds a sheet of paper on a desk, or a board on a wall, and replaces its surroundings by paper.
 
-`runtime.multi_digit.recognize.decode_page` calls `isolate_sheet`. If a desk is darker than the
-paper, most of the picture's "ink" is the desk; its edge hides the writing.
+If a desk is darker than the paper, most of the image's "ink" is the desk; its edge hides the
+writing. `runtime.multi_digit.recognize` calls `isolate_sheet`.
 """
 
 import numpy as np
@@ -10,20 +10,20 @@ from PIL import Image
 
 from runtime.preprocess.background import otsu
 from runtime.preprocess.connected_components import Mask, find_components
-from runtime.preprocess.grayscale import Gray
+from runtime.preprocess.grayscale import Gray, reduced
 from runtime.preprocess.region import convex_hull, fill_polygon
 
-_COARSE_SIDE_PX = 160  # longer side of the copy on which a sheet is sought
-_MIN_SIDE_PX = 128  # of the picture; a smaller one is a crop of digits
-_MIN_AREA_SHARE = 0.12  # of the picture; a smaller sheet is not sought
-_MIN_BOARD_SHARE = 0.4  # the same of a dark board; a smaller one may be a bold digit
-_MIN_AROUND_SHARE = 0.04  # of the picture; with less around it, the sheet fills the picture
+_REDUCED_SIDE_PX = 160  # longer side of the reduced copy on which a sheet is sought
+_MIN_SIDE_PX = 128  # shorter side of the image; a smaller one is a crop of digits
+_MIN_AREA_SHARE = 0.12  # of the image; a smaller sheet is not sought
+_MIN_BOARD_SHARE = 0.4  # of the image; a smaller dark board may be a bold digit
+_MIN_AROUND_SHARE = 0.04  # of the image; with less around it, the sheet fills the image
 _MIN_STEP_LEVELS = 30.0  # of 255 gray levels, between sheet and desk
-_MIN_SOLIDITY = 0.75  # of the filled sheet; the share that is paper, not ink
-# Shares of the sheet's rim, inside of the picture, where …
-_MIN_SHARP_SHARE = 0.6  # … the level falls by half a step; along a shadow it falls slowly
-_MIN_STRAIGHT_SHARE = 0.75  # of the sheet's hull; letters and drawings are not convex
-_RIM_PX = 2  # of the copy, beside the edge of the sheet, which are removed, too
+_MIN_FILL = 0.75  # paper / sheet with its holes, which are ink, filled
+_MIN_SOLIDITY = 0.75  # area of the sheet / of its convex hull; letters and drawings have less
+_MIN_SHARP_SHARE = 0.6  # of the sheet's boundary inside the image; a shadow has less that is sharp
+_EROSION_PX = 2  # pixels of the copy; the sheet is eroded by these, to drop its boundary
+_PAPER_SAMPLE_PX = 5  # pixels of the copy at the end of a row; their median is the paper's level
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,27 +35,18 @@ def isolate_sheet(gray: Gray) -> tuple[Gray, bool] | None:
         gray: uint8 (height, width).
 
     Returns:
-        The picture, of the same shape, and whether the sheet is lighter than its surroundings, so
+        The image, of the same shape, and whether the sheet is lighter than its surroundings, so
         that its ink is dark; None if no sheet is found.
     """
     if min(gray.shape) < _MIN_SIDE_PX:
         return None
-    coarse = _coarse(gray)
-    for light in (True, False):
-        plane = coarse if light else np.float32(255) - coarse
-        sheet = _find(plane, _MIN_AREA_SHARE if light else _MIN_BOARD_SHARE)
+    copy = reduced(gray, _REDUCED_SIDE_PX).astype(np.float32)
+    for is_light in (True, False):
+        plane = copy if is_light else np.float32(255) - copy
+        sheet = _find(plane, _MIN_AREA_SHARE if is_light else _MIN_BOARD_SHARE)
         if sheet is not None:
-            return _replace_surroundings(gray, coarse, sheet), light
+            return _replace_surroundings(gray, copy, sheet), is_light
     return None
-
-
-def _coarse(gray: Gray) -> Floats:
-    height, width = gray.shape
-    scale = min(_COARSE_SIDE_PX / max(height, width), 1.0)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    reduced = Image.fromarray(gray).resize(size, Image.Resampling.BOX)
-    coarse: Floats = np.asarray(reduced).astype(np.float32)
-    return coarse
 
 
 def _find(plane: Floats, min_area_share: float) -> Mask | None:
@@ -75,14 +66,14 @@ def _find(plane: Floats, min_area_share: float) -> Mask | None:
     hull = fill_polygon(convex_hull(sheet), *sheet.shape)
     if (
         around.mean() < _MIN_AROUND_SHARE
-        or paper.sum() < _MIN_SOLIDITY * sheet.sum()
-        or sheet.sum() < _MIN_STRAIGHT_SHARE * hull.sum()
+        or paper.sum() < _MIN_FILL * sheet.sum()
+        or sheet.sum() < _MIN_SOLIDITY * hull.sum()
     ):
         return None
     step = float(np.median(plane[paper])) - float(np.median(plane[around]))
     if step < _MIN_STEP_LEVELS or _sharp_share(plane, sheet, step) < _MIN_SHARP_SHARE:
         return None
-    inside = _eroded(sheet, _RIM_PX)
+    inside = _eroded(sheet, _EROSION_PX)
     return inside if inside.any() else None
 
 
@@ -97,23 +88,27 @@ def _filled(paper: Mask) -> Mask:
 
 
 def _sharp_share(plane: Floats, sheet: Mask, step: float) -> float:
-    """Return the share of the sheet's edge along which the level falls within few pixels."""
-    falls = total = 0
-    for turned, inside in ((plane, sheet), (plane.T, sheet.T)):
+    """Return the share of the sheet's boundary that is sharp.
+
+    It is sharp at a pixel if the gray level changes by half a step within 3 pixels. Along a shadow,
+    it changes slowly. The sheet's boundary along the image border does not count.
+    """
+    sharp = total = 0
+    for levels, inside in ((plane, sheet), (plane.T, sheet.T)):
         ends = np.argwhere(inside[:, 1:] != inside[:, :-1])
         if not len(ends):
             continue
         row, column = ends.T
-        last = turned.shape[1] - 1
-        before = turned[row, np.maximum(column - 1, 0)]
-        after = turned[row, np.minimum(column + 2, last)]
-        falls += int((np.abs(before - after) > step / 2).sum())
+        last = levels.shape[1] - 1
+        before = levels[row, np.maximum(column - 1, 0)]
+        after = levels[row, np.minimum(column + 2, last)]
+        sharp += int((np.abs(before - after) > step / 2).sum())
         total += len(ends)
-    return falls / max(total, 1)
+    return sharp / max(total, 1)
 
 
 def _eroded(mask: Mask, reach: int) -> Mask:
-    """Return a mask without the pixels near its edge. The picture's rim does not count as one."""
+    """Return a mask without the pixels near its boundary. The image border does not count."""
     outside = np.pad(~mask, reach)
     wide = np.zeros_like(outside)
     for shift in range(-reach, reach + 1):
@@ -125,18 +120,25 @@ def _eroded(mask: Mask, reach: int) -> Mask:
     return inside
 
 
-def _replace_surroundings(gray: Gray, coarse: Floats, sheet: Mask) -> Gray:
-    """Continue the sheet's light beyond its edge, so that no edge is left."""
-    light = coarse.copy()
+def _replace_surroundings(gray: Gray, copy: Floats, sheet: Mask) -> Gray:
+    """Continue the sheet's illumination beyond its boundary, so that no edge is left.
+
+    Args:
+        gray: the image.
+        copy: the reduced copy of it.
+        sheet: in the copy.
+    """
+    illumination = copy.copy()
     rows = np.flatnonzero(sheet.any(axis=1))
     columns = np.arange(sheet.shape[1])
     for row in rows.tolist():
-        own = np.flatnonzero(sheet[row])
-        # The level of paper, not of ink: the median near the end.
-        for near, target in ((own[:5], columns < own[0]), (own[-5:], columns > own[-1])):
-            light[row, target] = np.median(coarse[row, near])
-    light[: rows[0]], light[rows[-1] + 1 :] = light[rows[0]], light[rows[-1]]
+        inside = np.flatnonzero(sheet[row])
+        first, last = inside[:_PAPER_SAMPLE_PX], inside[-_PAPER_SAMPLE_PX:]
+        for near, beyond in ((first, columns < inside[0]), (last, columns > inside[-1])):
+            illumination[row, beyond] = np.median(copy[row, near])  # of paper, rarely of ink
+    illumination[: rows[0]] = illumination[rows[0]]
+    illumination[rows[-1] + 1 :] = illumination[rows[-1]]
     size = gray.shape[1], gray.shape[0]
-    around = np.asarray(Image.fromarray(sheet).resize(size, Image.Resampling.NEAREST))
-    level = np.asarray(Image.fromarray(light).resize(size, Image.Resampling.BILINEAR))
-    return np.where(around, gray, np.clip(level, 0, 255).astype(np.uint8))
+    is_sheet = np.asarray(Image.fromarray(sheet).resize(size, Image.Resampling.NEAREST))
+    enlarged = np.asarray(Image.fromarray(illumination).resize(size, Image.Resampling.BILINEAR))
+    return np.where(is_sheet, gray, np.clip(enlarged, 0, 255).astype(np.uint8))

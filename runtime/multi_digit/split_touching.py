@@ -1,43 +1,44 @@
 """Splits the ink of touching digits along vertical seams.
 
-Every seam is a place where one digit may end and the next begin. `split_at_seams` cuts a connected
-component along its cheapest seams into more pieces than it has digits (oversegmentation).
-`runtime.multi_digit.recognize` then joins the pieces again with `merge_components`, choosing the
-combination that looks most like digits.
+A seam is a place where one digit may end and the next begin. `split_at_seams` cuts a connected
+component along its cheapest seams into more fragments than it has digits (oversegmentation).
+`runtime.multi_digit.recognize` then joins the fragments again with `merge_components`, choosing the
+combination that looks most like digits. `runtime.multi_digit.verify` chooses among the seams
+between two digits itself, with `ink_seams`.
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from runtime.multi_digit.layout import InkComponent
-from runtime.preprocess.connected_components import Plane
+from runtime.multi_digit.layout import InkComponent, bounding_box
+from runtime.preprocess.connected_components import IndexArray, Plane
 
-_MAX_CUTS = 8  # per component; the cheapest ones are taken
+_MAX_CUTS = 8  # per component; the cheapest ones are made
 _MIN_DISTANCE_HEIGHTS = 0.15  # digit heights; mean horizontal distance between two cuts
-_MAX_INK_HEIGHTS = 0.6  # digit heights; a cut through more ink is not made
-_SIDE_STEP_COST = np.float32(0.05)  # ink; of two seams through equal ink the straighter one wins
+_MAX_COST_HEIGHTS = 0.6  # digit heights; a cut of a higher cost is not made
+_DIAGONAL_COST = np.float32(0.05)  # pixels of full ink; of seams through equal ink, a straight one
 _MAX_STACKED_PIXELS = 200_000  # of the components whose seams are computed at once
 
 
 def split_at_seams(
     components: list[InkComponent], height: float
 ) -> list[list[tuple[InkComponent, float]]]:
-    """Cut each component into pieces, from left to right.
+    """Cut each component into fragments, from left to right.
 
-    A cut is a seam: the path from top to bottom through the least ink that moves at most one
-    column per row (S. Avidan and A. Shamir, "Seam carving for content-aware image resizing", 2007).
+    A cut is a seam: the cheapest path from top to bottom that moves at most one column per row
+    (S. Avidan and A. Shamir, "Seam carving for content-aware image resizing", 2007). Its cost is
+    the ink on it plus `_DIAGONAL_COST` per diagonal step.
 
     Args:
         components: of one line.
         height: of a typical digit, in pixels.
 
     Returns:
-        For each component its pieces, each with the ink that the cut to its left goes through, in
-        digit heights; 0 for the first piece.
+        For each component its fragments, each with the cost of the cut to its left in digit
+        heights; 0 for the first fragment.
     """
     fragments: list[list[tuple[InkComponent, float]]] = [[] for _ in components]
     # Stack components of similar width, so that there is little padding.
-    order = sorted(range(len(components)), key=lambda number: components[number].ink.shape[1])
+    order = sorted(range(len(components)), key=lambda index: components[index].ink.shape[1])
     while order:
         stacked = [order.pop()]
         rows, columns = components[stacked[0]].ink.shape
@@ -46,14 +47,14 @@ def split_at_seams(
             if (len(stacked) + 1) * columns * rows > _MAX_STACKED_PIXELS:
                 break
             stacked.append(order.pop())
-        all_seams = _seams([components[number].ink for number in stacked])
-        for number, (seams, costs) in zip(stacked, all_seams, strict=True):
-            fragments[number] = _cut(components[number], height, seams, costs)
+        all_seams = _seams([components[index].ink for index in stacked])
+        for index, (seams, costs) in zip(stacked, all_seams, strict=True):
+            fragments[index] = _cut(components[index], height, seams, costs)
     return fragments
 
 
 def _cut(
-    component: InkComponent, height: float, seams: npt.NDArray[np.intp], costs: Plane
+    component: InkComponent, height: float, seams: IndexArray, costs: Plane
 ) -> list[tuple[InkComponent, float]]:
     """Cut a component along its cheapest seams that are far enough apart.
 
@@ -61,34 +62,34 @@ def _cut(
         component: to be cut.
         height: of a typical digit, in pixels.
         seams: (width, height) as returned by `_seams`.
-        costs: (width,) ink on each seam.
+        costs: (width,), cost of each seam.
 
     Returns:
         See `split_at_seams`.
     """
     cuts: list[int] = []
-    allowed = costs <= _MAX_INK_HEIGHTS * height
-    for number in np.argsort(costs, kind="stable").tolist():
+    allowed = costs <= _MAX_COST_HEIGHTS * height
+    for index in np.argsort(costs, kind="stable").tolist():
         if len(cuts) == _MAX_CUTS:
             break
-        if allowed[number]:
-            cuts.append(number)
-            distance = np.abs(seams - seams[number]).mean(axis=1)
+        if allowed[index]:
+            cuts.append(index)
+            distance = np.abs(seams - seams[index]).mean(axis=1)
             allowed &= distance >= _MIN_DISTANCE_HEIGHTS * height
-    cuts.sort(key=lambda number: float(seams[number].mean()))
+    cuts.sort(key=lambda index: float(seams[index].mean()))
     columns = np.arange(component.ink.shape[1])
     fragments: list[tuple[InkComponent, float]] = []
-    left = np.zeros(len(component.ink), np.intp)  # of the current piece, in each row
+    left = np.zeros(len(component.ink), np.intp)  # of the current fragment, in each row
     cost = 0.0
-    for number in [*cuts, -1]:
-        right = seams[number] if number >= 0 else np.full(len(component.ink), len(columns))
+    for index in [*cuts, None]:
+        right = np.full(len(component.ink), len(columns)) if index is None else seams[index]
         inside = (columns >= left[:, None]) & (columns < right[:, None])
         fragment = _crop(np.where(inside, component.ink, np.float32(0)), component)
         if fragment is not None:
             fragments.append((fragment, cost if fragments else 0.0))
             cost = 0.0
-        if number >= 0:
-            cost = max(cost, float(costs[number]) / height)
+        if index is not None:
+            cost = max(cost, float(costs[index]) / height)
         left = np.maximum(left, right)
     return fragments
 
@@ -98,8 +99,7 @@ def merge_components(fragments: list[InkComponent]) -> InkComponent:
     if len(fragments) == 1:
         return fragments[0]
     boxes = np.array([fragment.box for fragment in fragments])
-    left, top = (int(edge) for edge in boxes[:, :2].min(axis=0))
-    right, bottom = (int(edge) for edge in boxes[:, 2:].max(axis=0))
+    left, top, right, bottom = bounding_box(boxes)
     ink = np.zeros((bottom - top, right - left), np.float32)
     for fragment in fragments:
         x0, y0, x1, y1 = fragment.box
@@ -108,7 +108,7 @@ def merge_components(fragments: list[InkComponent]) -> InkComponent:
     return InkComponent(ink, (left, top, right, bottom))
 
 
-def _seams(inks: list[Plane]) -> list[tuple[npt.NDArray[np.intp], Plane]]:
+def _seams(inks: list[Plane]) -> list[tuple[IndexArray, Plane]]:
     """Compute the seam that starts at each column of each component's top row.
 
     Dynamic programming from the bottom row up, on a stack of all components, aligned at the bottom.
@@ -117,27 +117,27 @@ def _seams(inks: list[Plane]) -> list[tuple[npt.NDArray[np.intp], Plane]]:
         inks: (height, width) of each component.
 
     Returns:
-        For each component: the column of each seam in each row, (width, height); and the ink on
+        For each component: the column of each seam in each row, (width, height); and the cost of
         each seam, (width,).
     """
     rows, columns = (max(ink.shape[axis] for ink in inks) for axis in (0, 1))
     stack = np.full((rows, len(inks), columns), np.inf, np.float32)
     tops = [rows - len(ink) for ink in inks]
-    for number, (ink, top) in enumerate(zip(inks, tops, strict=True)):
-        stack[top:, number, : ink.shape[1]] = ink
+    for index, (ink, top) in enumerate(zip(inks, tops, strict=True)):
+        stack[top:, index, : ink.shape[1]] = ink
     # Cost of the seams from the current row down, with an infinite column at both sides.
     cost = np.full((len(inks), columns + 2), np.inf, np.float32)
     cost[:, 1:-1] = stack[-1]
     steps = np.zeros(stack.shape, np.int8)
     for row in range(rows - 2, -1, -1):
-        below, diagonal = cost[:, 1:-1], cost + _SIDE_STEP_COST
+        below, diagonal = cost[:, 1:-1], cost + _DIAGONAL_COST
         best = np.minimum(below, diagonal[:, 2:])
         steps[row] = diagonal[:, 2:] < below
         steps[row][diagonal[:, :-2] < best] = -1
         stack[row] += np.minimum(best, diagonal[:, :-2])
         cost[:, 1:-1] = stack[row]
-    for number, top in enumerate(tops):
-        steps[:top, number] = 0
+    for index, top in enumerate(tops):
+        steps[:top, index] = 0
     paths = np.empty((rows, len(inks), columns), np.intp)
     column = np.arange(columns)[np.newaxis].repeat(len(inks), 0)
     for row in range(rows):
@@ -145,21 +145,22 @@ def _seams(inks: list[Plane]) -> list[tuple[npt.NDArray[np.intp], Plane]]:
         column = column + np.take_along_axis(steps[row], column, axis=1)
     return [
         (
-            np.ascontiguousarray(paths[top:, number, : ink.shape[1]].T),
-            stack[top, number, : ink.shape[1]],
+            np.ascontiguousarray(paths[top:, index, : ink.shape[1]].T),
+            stack[top, index, : ink.shape[1]],
         )
-        for number, (ink, top) in enumerate(zip(inks, tops, strict=True))
+        for index, (ink, top) in enumerate(zip(inks, tops, strict=True))
     ]
 
 
-def ink_seams(ink: Plane) -> tuple[npt.NDArray[np.intp], Plane]:
+def ink_seams(ink: Plane) -> tuple[IndexArray, Plane]:
     """Compute the seam that starts at each column of a plane's top row, see `split_at_seams`.
 
     Args:
         ink: (height, width).
 
     Returns:
-        The column of each seam in each row, (width, height); the ink on each seam, (width,).
+        The column of each seam in each row, (width, height); and the cost of each seam, (width,):
+        the ink on it plus `_DIAGONAL_COST` per diagonal step.
     """
     return _seams([ink])[0]
 

@@ -1,12 +1,12 @@
-"""Verifies what the line reader proposes: cuts each digit out and asks the digit network.
+"""Verifies the proposals of the line reader: cuts each digit out and asks the digit network.
 
-Between neighboring signs, up to three seams with little ink are tried. The probabilities of the
-digit network decide which of them is cut. `Classifier.read` uses this module.
+Between neighboring symbols, up to `_MAX_CUTS` seams with little ink are tried. The probabilities of
+the digit network decide which of them is cut. `runtime.multi_digit.read_lines` calls `verify`.
 
 A digit is accepted if the line reader is certain, or if it is confident and the digit network reads
-the same from its piece: where digits touch, the digit network sees a piece and the line reader the
-whole. Ink of the size of a digit that no sign stands for becomes a sign of its own, which is
-not accepted.
+the same from its crop (`_judge`): where digits touch, the digit network sees a part of the ink and
+the line reader the whole. Ink of the size of a digit for which there is no proposal becomes a
+symbol of its own, which is not accepted.
 """
 
 import math
@@ -19,78 +19,103 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.backends import Pixels
+from runtime.multi_digit.layout import bounding_box
 from runtime.multi_digit.line_crop import LineCrop
-from runtime.multi_digit.line_reader import Reading
+from runtime.multi_digit.line_reader import UNKNOWN, Proposal
 from runtime.multi_digit.split_touching import ink_seams
 from runtime.prediction import Prediction
-from runtime.preprocess.connected_components import Mask, Plane, find_components
+from runtime.preprocess.connected_components import (
+    Components,
+    IndexArray,
+    Mask,
+    Plane,
+    find_components,
+)
 from runtime.preprocess.mnist_format import tight_to_mnist_format
-from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
+from runtime.preprocess.segment import (
+    Box,
+    dilate_mask,
+    dilate_thin_strokes,
+    is_filled_shape,
+)
 
-# Label of ink that the line reader sees as no digit, or that no sign stands for. An uncertain digit
-# keeps its own label.
-UNKNOWN = "?"
+# Least confidences of the line reader, with which a digit is accepted, see `_judge`. They were
+# chosen on composed lines of writers who are not trained on: of the digits other than 1 above
+# CERTAIN, 99.6 % were right, whatever the digit network reads.
+MIN_CLEAR_CONFIDENCE = 0.3  # of a digit but 1 that is clear: it stands apart, the network confident
+MIN_CLEAR_ONE_CONFIDENCE = 0.45  # of a clear 1 no taller than the digits, in a line of digits alone
+MIN_CONFIDENCE = 0.75  # of a digit but 1 that the digit network reads, too; of a clear, short 1
+MIN_ONE_CONFIDENCE = 0.9  # of another 1 that the digit network reads, too; it may be any stroke
+MIN_STRICT_CONFIDENCE = 0.6  # of a digit but 1 in a short line, which must pass rejection as well
+CERTAIN = 0.99  # of a digit but 1 for which the digit network reads another digit
+CERTAIN_ONE = 0.997  # of a 1 for which the digit network reads another digit
 
-# Confidences of the line reader. They were chosen on composed lines of writers who are not trained
-# on: of the digits other than 1 above CERTAIN, 99.6 % were right, whatever the digit network reads.
-MIN_CLEAR_CONFIDENCE = 0.3  # if the digit stands apart, and the digit network is sure of it, too
-MIN_CLEAR_ONE_CONFIDENCE = 0.45  # the same of a 1 among digits alone, no higher than they are
-MIN_CONFIDENCE = 0.75  # if the digit network reads the same
-MIN_ONE_CONFIDENCE = 0.9  # the same of a 1, which may be another stroke
-MIN_STRICT_CONFIDENCE = 0.6  # the same of a line so short that the rejection model must accept, too
-CERTAIN = 0.99  # if it reads another digit
-CERTAIN_ONE = 0.997  # the same of a 1
-
-_CLEAR_PROBABILITY = 0.95  # of the digit network, if it is sure
-# The digit network corrects a digit apart if it has at least the first confidence, and the line
-# reader less than the second.
-_CORRECTING_CONFIDENCE = 0.99
-_MAX_CORRECTED_CONFIDENCE = 0.97
-
+_MAX_STRICT_SYMBOLS = 2  # a line of at most so many symbols is short: it may be a letter or drawing
+_CLEAR_PROBABILITY = 0.95  # least confidence of the digit network in a digit that is clear
+_CORRECTING_CONFIDENCE = 0.99  # least confidence of the digit network that corrects a digit apart
+_MAX_CORRECTED_CONFIDENCE = 0.97  # a digit of which the line reader is more certain is kept
 _IMPLAUSIBLE = 0.01  # confidence of a proposal that the shape of the ink refutes
-_MAX_STRICT_SIGNS = 2  # a line with so few signs may be a letter or a drawing
-_INK_LEVEL = 0.3  # of full ink; fainter pixels do not connect components
-_MORE_INK_SHARE = 0.02  # of the digits' ink; less is not a rule, nor what was removed with one
-_OFF_CENTER_COST = 1.0  # ink; of seams through equal ink the one in the middle is cut
-_MAX_OFF_CENTER = 0.9  # of half the distance of two signs, from the middle between them
-# Pixels of full ink. A seam through less does not cut ink, and no further seam is looked for.
-_FREE_INK = 0.5
-_MAX_CUTS = 3  # between two signs
-_MIN_PROBABILITY = 1e-4  # lower ones count as this
-# In digit heights:
-_MIN_DISTANCE_HEIGHTS = 0.12  # between two seams
-_MIN_LEFT_OVER_HEIGHTS = 0.4  # ink that was not read becomes a `?` if it is at least this high
-_MIN_DIGIT_HEIGHTS = 0.3  # the ink of a digit is at least this high
-_MAX_ONE_LEAN = 0.27  # tangent; by how much a 1 may lean more than the other digits of its line
-_MIN_SLASH_HEIGHTS = 0.95  # height of a slash, in heights of the other digits
-_UPRIGHT_ONE = 0.995  # confidence of a 1 that may lean more
-_MIN_RIM_SHARE = 0.6  # of the height of ink along the picture's edge; it is the edge of a page
-_MAX_HOOK_HEIGHTS = 0.85  # a 1 that is cut from its neighbor is higher, or it is its hook
-_MIN_SIDE_BEYOND_HEIGHTS = 0.06  # by which the side of a box exceeds a digit above and below it
-_MAX_SIDE_ASPECT = 0.2  # its width / height
-_MIN_SIDE_FILL = 0.8  # its ink / area of its box
-# Ink beside a digit may belong to it, if the horizontal gap between their boxes is smaller.
-_NEAR_HEIGHTS = 0.12
-_MIN_DASH_HEIGHTS = 0.25  # a dash between digits is at least this wide …
-_MAX_DASH_ASPECT = 0.6  # … and lower than its width times this
+
+# Seams between two symbols.
+_MAX_CUTS = 3  # seams that are tried
+_MIN_CUT_INK = 0.5  # pixels of full ink; a seam through less cuts no ink, and ends the search
+_MIN_DISTANCE_HEIGHTS = 0.12  # digit heights; mean horizontal distance of two seams
+_MAX_OFF_CENTER = 0.9  # half distances of the symbols; distance of a seam from the middle of them
+_OFF_CENTER_COST = 1.0  # pixels of full ink, at half the distance; the seam in the middle is cut
+_MIN_PROBABILITY = 1e-4  # a smaller probability of the digit network counts as this
+
+# The ink of a symbol.
+_MIN_INK = 0.3  # of full ink; fainter pixels do not connect components
+_DISTANCE_DECAY = 4.0  # a component at distance d, in digit heights, weighs its mass × exp(-4 d)
+_MIN_ABOVE_SHARE = (
+    0.5  # of a component's width; if more is above or below a digit, it is part of it
+)
+_MAX_BESIDE_GAP_HEIGHTS = (
+    0.12  # digit heights; ink beside a digit at a smaller gap may be part of it
+)
+_MAX_BESIDE_GAP_SHARE = 0.2  # of the width of ink beside a digit; so must be the gap
+_MIN_BESIDE_HEIGHTS = 0.25  # digit heights; shorter ink beside a digit is a speck
+_MAX_BESIDE_HEIGHTS = 0.8  # digit heights; taller ink beside a digit is another digit
+_MIN_DIGIT_HEIGHTS = 0.3  # digit heights; shorter ink is not a digit
+
+# Ink that is left over.
+_MIN_MORE_INK_SHARE = 0.02  # of the digits' ink; a crop with less further ink has no ruled line
+_MIN_LEFT_OVER_HEIGHTS = 0.4  # digit heights; taller ink without a proposal becomes a `?`
+_MIN_SIDE_BEYOND_HEIGHTS = 0.06  # heights of the digit beside it, that a box's side exceeds it by
+_MAX_SIDE_ASPECT = 0.2  # width / height of the side of a box
+_MIN_SIDE_FILL = 0.8  # ink / area of the box of the side of a box
+_MIN_DASH_HEIGHTS = 0.25  # digit heights; a dash between digits is at least this wide
+_MAX_DASH_ASPECT = 0.6  # height / width of a dash
+_MIN_DASH_TOP_HEIGHTS = 0.25  # digit heights; distance of a dash from the top of the crop
+_MIN_DASH_BOTTOM_HEIGHTS = 0.3  # digit heights; distance of a dash from the bottom of the crop
+
+# Strokes that are not a 1.
+_STRONG_INK = 128  # of 255; ink of the crop that is certainly a stroke
+_MIN_BORDER_SHARE = 0.6  # of the height of ink at the image border; it is the edge of a page
+_MAX_FLAG_HEIGHTS = 0.85  # digit heights; a shorter 1 cut from its neighbor may be another 1's flag
+_MAX_ONE_LEAN = 0.27  # tangent; a slash leans this much more than the other digits of its line
+_MIN_SLASH_HEIGHTS = 0.95  # height of a slash / median height of the other digits
+_UPRIGHT_ONE = 0.995  # line reader's confidence in a 1 that may lean more
 
 
 Predict: TypeAlias = Callable[[list[Pixels]], list[Prediction]]
 Confirm: TypeAlias = Callable[[Prediction, Pixels], bool]
-_Cut = tuple[npt.NDArray[np.intp], float]  # the column of a seam in each row, the ink on it
+_Cut: TypeAlias = tuple[IndexArray, float]  # the column of a seam in each row, the ink on it
 
 
 @dataclass(frozen=True)
-class Sign:
-    """One place of a line.
+class Symbol:
+    """One place of a line: a verified proposal, or ink that is left over.
 
     Attributes:
-        label: a digit, or `UNKNOWN` if nobody proposes one.
-        confidence: from 0 to 1, that it is that digit.
-        accepted: whether it is certain enough.
+        label: a digit, or `UNKNOWN`. A digit that is not accepted keeps its label.
+        confidence: from 0 to 1, probability of the label.
+        accepted: whether the label is certain enough.
         box: in the crop's pixels.
         prediction: of the digit network; None if it was not asked.
-        proposed: confidence of the line reader alone; 0 if it did not propose the sign.
+        proposal_confidence: confidence of the line reader in its own label, which the digit network
+            may have corrected; `_IMPLAUSIBLE` if the shape of the ink refutes it; 0 if there is no
+            proposal for the ink.
     """
 
     label: str
@@ -98,192 +123,247 @@ class Sign:
     accepted: bool
     box: Box
     prediction: Prediction | None = None
-    proposed: float = 0.0
+    proposal_confidence: float = 0.0
+
+    @property
+    def is_left_over(self) -> bool:
+        """Whether it is ink of the size of a digit for which there is no proposal."""
+        return self.proposal_confidence == 0
 
     @property
     def is_other(self) -> bool:
-        """Whether the line reader sees a sign that is not a digit."""
-        return self.label == UNKNOWN and self.proposed > 0
+        """Whether the line reader sees a symbol that is not a digit."""
+        return self.label == UNKNOWN and not self.is_left_over
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may be a digit and is not accepted."""
+        return not self.accepted and not self.is_other
 
 
 def verify(
     crop: LineCrop,
-    readings: list[Reading],
+    proposals: list[Proposal],
     predict: Predict,
     confirm: Confirm,
     count_work: Callable[[int, int], None] = lambda pieces, pixels: None,
-) -> list[Sign]:
-    """Verify a line.
+) -> list[Symbol]:
+    """Verify the proposals for a line.
 
-    The digits are cut out of the ink without rules. Where the digit network then reads something
-    else, they are cut out of all ink as well, because a rule is removed with what stands on it.
+    The digits are cut out of the ink without ruled lines. If the digit network then reads another
+    digit, or ink is left over, they are cut out of all ink as well: with a ruled line, strokes that
+    touch it may be removed.
 
     Args:
         crop: the line.
-        readings: of the line reader, from left to right.
+        proposals: of the line reader, from left to right.
         predict: returns the digit network's predictions for pixels, uint8 (28, 28, 1) each.
         confirm: returns whether an accepted prediction stays accepted after test-time augmentation,
             which takes ten times as long as the prediction. Few digits are confirmed.
-        count_work: called with a number of pieces of ink, and of the pixels from which they are cut
-            out, before this is done.
+        count_work: called before pieces of ink are cut out, with their number and with the number
+            of pixels that they are cut out of.
 
     Returns:
-        The line's signs, from left to right.
+        The line's symbols, from left to right.
     """
-    if not readings:
+    if not proposals:
         return []
-    strict = len(readings) <= _MAX_STRICT_SIGNS
-    alone = all(reading.label != UNKNOWN for reading in readings)
-    pieces = _align(crop.digits, crop, readings, predict, count_work)
+    strict = len(proposals) <= _MAX_STRICT_SYMBOLS
+    digits_only = all(proposal.label != UNKNOWN for proposal in proposals)
+    pieces = _align(crop.digits, crop, proposals, predict, count_work)
     judged = [
-        _judge(reading, piece, crop, strict, alone, confirm)
-        for reading, piece in zip(readings, pieces, strict=True)
+        _judge(proposal, piece, crop, strict, digits_only, confirm)
+        for proposal, piece in zip(proposals, pieces, strict=True)
     ]
-    doubtful = not all(sign.accepted or sign.is_other for sign in judged)
+    doubtful = any(symbol.is_doubtful for symbol in judged)
     left_over = any(piece.before or piece.after for piece in pieces)
     if (doubtful or left_over) and _has_more_ink(crop):
-        others = _align(crop.ink, crop, readings, predict, count_work)
-        for number, (reading, piece) in enumerate(zip(readings, others, strict=True)):
-            sign = _judge(reading, piece, crop, strict, alone, confirm)
-            if _rank(sign, piece) > _rank(judged[number], pieces[number]):
-                judged[number], pieces[number] = sign, piece
-    judged = _reject_slashes(judged, pieces)
-    signs: list[Sign] = []
-    for number, (sign, piece) in enumerate(zip(judged, pieces, strict=True)):
-        if sign.is_other:
-            signs.append(sign)
+        others = _align(crop.ink, crop, proposals, predict, count_work)
+        for index, (proposal, piece) in enumerate(zip(proposals, others, strict=True)):
+            symbol = _judge(proposal, piece, crop, strict, digits_only, confirm)
+            if _rank(symbol, piece) > _rank(judged[index], pieces[index]):
+                judged[index], pieces[index] = symbol, piece
+    return _with_left_over_ink(_reject_slashes(judged, pieces), pieces, crop)
+
+
+def _with_left_over_ink(
+    judged: list[Symbol], pieces: list["_Piece"], crop: LineCrop
+) -> list[Symbol]:
+    """Insert the ink that is left over between symbols; drop a 1 that is the flag of the next 1.
+
+    Ink beside a symbol that is not a digit is probably part of that symbol, and not inserted.
+    """
+    symbols: list[Symbol] = []
+    for index, (symbol, piece) in enumerate(zip(judged, pieces, strict=True)):
+        if symbol.is_other:
+            symbols.append(symbol)
             continue
-        following = judged[number + 1].label if number + 1 < len(judged) else ""
-        if sign.label == following == "1" and _is_hook(piece, crop):
-            continue  # the upstroke of the 1 that follows
-        before = [Sign(UNKNOWN, 0.0, False, box) for box in piece.before]
-        # Next to another sign that is not a digit, ink is probably part of that.
-        if before and not (signs and signs[-1].label == UNKNOWN):
-            signs.extend(before)
-        signs.append(sign)
-        if number + 1 == len(judged) or not judged[number + 1].is_other:
-            signs.extend(Sign(UNKNOWN, 0.0, False, box) for box in piece.after)
-    return signs
+        is_last = index + 1 == len(judged)
+        if not is_last and symbol.label == judged[index + 1].label == "1" and _is_flag(piece, crop):
+            continue
+        if not (symbols and symbols[-1].label == UNKNOWN):
+            symbols.extend(Symbol(UNKNOWN, 0.0, False, box) for box in piece.before)
+        symbols.append(symbol)
+        if is_last or not judged[index + 1].is_other:
+            symbols.extend(Symbol(UNKNOWN, 0.0, False, box) for box in piece.after)
+    return symbols
 
 
 def _has_more_ink(crop: LineCrop) -> bool:
     """Return whether there is other ink in a line's crop than that of its digits."""
-    strong, digits = (int(np.count_nonzero(ink > 128)) for ink in (crop.ink, crop.digits))
-    return strong > (1 + _MORE_INK_SHARE) * digits
+    strong, digits = (int(np.count_nonzero(ink > _STRONG_INK)) for ink in (crop.ink, crop.digits))
+    return strong > (1 + _MIN_MORE_INK_SHARE) * digits
 
 
-def _rank(sign: Sign, piece: "_Piece") -> tuple[bool, int, float]:
+def _rank(symbol: Symbol, piece: "_Piece") -> tuple[bool, int, float]:
     """Return how good a cut of a digit is: accepted, little ink left over, confident."""
-    return sign.accepted, -len(piece.before) - len(piece.after), sign.confidence
+    return symbol.accepted, -len(piece.before) - len(piece.after), symbol.confidence
 
 
 def _judge(
-    reading: Reading,
+    proposal: Proposal,
     piece: "_Piece",
     crop: LineCrop,
     strict: bool,
-    alone: bool,
+    digits_only: bool,
     confirm: Confirm,
-) -> Sign:
-    """Decide whether a digit is accepted.
+) -> Symbol:
+    """Decide whether a proposed digit is accepted.
+
+    The least confidence of the line reader:
+
+        proposal     the digit network reads the same digit            … another digit
+        -----------  ------------------------------------------------  ---------------
+        not a 1      MIN_CLEAR_CONFIDENCE if it is clear               CERTAIN
+                     MIN_STRICT_CONFIDENCE in a short line
+                     MIN_CONFIDENCE otherwise
+        a 1          MIN_CLEAR_ONE_CONFIDENCE if it is clear and no    CERTAIN_ONE
+                     taller than the digits, in a line of digits only
+                     MIN_CONFIDENCE the same, in another line
+                     MIN_ONE_CONFIDENCE otherwise
+
+    A digit is clear if it is not cut from a neighbor, and the digit network accepts it with at
+    least `_CLEAR_PROBABILITY`. A line is short if it has at most `_MAX_STRICT_SYMBOLS` proposals.
+    In a short line, and below MIN_CONFIDENCE in each line, the digit network must accept the digit,
+    and test-time augmentation must confirm it.
+
+    A filled shape, and a 1 that may be another stroke (`_may_be_other_stroke`), are never accepted.
+    The digit network corrects a digit that stands apart, see `_corrects`.
 
     Args:
-        reading: of the line reader.
+        proposal: of the line reader.
         piece: its ink, and what the digit network reads.
         crop: of the line.
-        strict: whether the digit network's rejection model has to accept it, too.
-        alone: whether the line has digits alone. Next to an operator, a 1 may be part of it.
+        strict: whether the line is short.
+        digits_only: whether all proposals for the line are digits. Next to an operator, a 1 may be
+            part of it.
         confirm: see `verify`.
     """
-    if reading.label == UNKNOWN:
-        return Sign(UNKNOWN, reading.confidence, False, piece.box, None, reading.confidence)
+    if proposal.label == UNKNOWN:
+        return Symbol(UNKNOWN, proposal.confidence, False, piece.box, None, proposal.confidence)
     prediction = piece.prediction
     if prediction is None or piece.ink is None or piece.pixels is None:
-        return Sign(reading.label, 0.0, False, piece.box, None, reading.confidence)
+        return Symbol(proposal.label, 0.0, False, piece.box, None, proposal.confidence)
     if is_filled_shape(piece.ink > 0.5):
-        return Sign(reading.label, 0.0, False, piece.box, prediction, _IMPLAUSIBLE)
-    if _corrects(prediction, piece, reading) and confirm(prediction, piece.pixels):
-        confidence = prediction.confidence
-        return Sign(prediction.label, confidence, True, piece.box, prediction, reading.confidence)
-    least = _least_confidence(reading, prediction, piece, crop.digit_height, alone)
-    if strict and prediction.label == reading.label != "1":
+        return Symbol(proposal.label, 0.0, False, piece.box, prediction, _IMPLAUSIBLE)
+    if _corrects(prediction, piece, proposal) and confirm(prediction, piece.pixels):
+        corrected, confidence = prediction.label, prediction.confidence
+        return Symbol(corrected, confidence, True, piece.box, prediction, proposal.confidence)
+    least = _least_confidence(proposal, prediction, piece, crop.digit_height, digits_only)
+    if strict and prediction.label == proposal.label != "1":
         least = min(least, MIN_STRICT_CONFIDENCE)
-    accepted = reading.confidence >= least
-    if strict or reading.confidence < MIN_CONFIDENCE:
+    accepted = proposal.confidence >= least
+    if strict or proposal.confidence < MIN_CONFIDENCE:
         accepted = accepted and prediction.accepted and confirm(prediction, piece.pixels)
-    probability = float(prediction.scores[int(reading.label)])
-    confidence = reading.confidence * (1.0 if reading.confidence >= CERTAIN else probability)
-    if reading.label == "1":
-        # From the top to the bottom of the crop it may be the edge of a page or of a box; low and
-        # cut from its neighbor, the hook of a 1.
-        left, top, right, bottom = piece.box
-        if right - left > bottom - top:  # a dash, not a 1
-            return Sign("1", 0.0, False, piece.box, prediction, _IMPLAUSIBLE)
-        is_edge = top == 0 and bottom == len(crop.ink)
-        is_hook = _is_hook(piece, crop)
-        accepted = accepted and not is_edge and not is_hook and not _is_rim(piece.box, crop)
-    return Sign(reading.label, confidence, accepted, piece.box, prediction, reading.confidence)
+    if proposal.label == "1" and _is_dash(piece.box):
+        return Symbol("1", 0.0, False, piece.box, prediction, _IMPLAUSIBLE)
+    if proposal.label == "1":
+        accepted = accepted and not _may_be_other_stroke(piece, crop)
+    probability = float(prediction.scores[int(proposal.label)])
+    confidence = proposal.confidence * (1.0 if proposal.confidence >= CERTAIN else probability)
+    return Symbol(proposal.label, confidence, accepted, piece.box, prediction, proposal.confidence)
+
+
+def _is_dash(box: Box) -> bool:
+    """Return whether a box is wider than tall."""
+    left, top, right, bottom = box
+    return right - left > bottom - top
+
+
+def _may_be_other_stroke(piece: "_Piece", crop: LineCrop) -> bool:
+    """Return whether a 1 may be the edge of a page, the side of a box, or the flag of another 1.
+
+    A 1 that spans the whole height of the crop may be the edge of a page or the side of a box.
+    """
+    _, top, _, bottom = piece.box
+    spans_crop = top == 0 and bottom == len(crop.ink)
+    return spans_crop or _is_flag(piece, crop) or _is_at_border(piece.box, crop)
 
 
 def _least_confidence(
-    reading: Reading, prediction: Prediction, piece: "_Piece", digit_height: float, alone: bool
+    proposal: Proposal,
+    prediction: Prediction,
+    piece: "_Piece",
+    digit_height: float,
+    digits_only: bool,
 ) -> float:
-    """Return the confidence of the line reader from which on a digit is accepted; see `_judge`."""
-    is_one = reading.label == "1"
-    if prediction.label != reading.label:
+    """Return the least confidence of the line reader, except in a short line; see `_judge`."""
+    is_one = proposal.label == "1"
+    if prediction.label != proposal.label:
         return CERTAIN_ONE if is_one else CERTAIN
     is_clear = not piece.is_cut and prediction.accepted
     is_clear = is_clear and prediction.confidence >= _CLEAR_PROBABILITY
-    if is_one:  # any stroke is a clear 1 for the digit network; edges of boxes are high
-        is_low = piece.box[3] - piece.box[1] <= digit_height
-        least = MIN_CLEAR_ONE_CONFIDENCE if alone else MIN_CONFIDENCE
-        return least if is_clear and is_low else MIN_ONE_CONFIDENCE
+    if is_one:  # the digit network reads any stroke as a clear 1; sides of boxes are taller
+        is_tall = piece.box[3] - piece.box[1] > digit_height
+        least = MIN_CLEAR_ONE_CONFIDENCE if digits_only else MIN_CONFIDENCE
+        return least if is_clear and not is_tall else MIN_ONE_CONFIDENCE
     return MIN_CLEAR_CONFIDENCE if is_clear else MIN_CONFIDENCE
 
 
-def _corrects(prediction: Prediction, piece: "_Piece", reading: Reading) -> bool:
-    """Return whether the digit network is surer of a digit apart than the line reader of another.
+def _corrects(prediction: Prediction, piece: "_Piece", proposal: Proposal) -> bool:
+    """Return whether the digit network corrects a digit that stands apart.
 
-    It does not correct to a 1, as each stroke looks like one.
+    It does so if it is nearly certain and the line reader is not. It does not correct to a 1,
+    because any stroke looks like one.
     """
     return (
         not piece.is_cut
         and prediction.accepted
-        and prediction.label not in ("1", reading.label)
+        and prediction.label not in ("1", proposal.label)
         and prediction.confidence >= _CORRECTING_CONFIDENCE
-        and reading.confidence < _MAX_CORRECTED_CONFIDENCE
+        and proposal.confidence < _MAX_CORRECTED_CONFIDENCE
     )
 
 
-def _is_hook(piece: "_Piece", crop: LineCrop) -> bool:
-    """Return whether a 1 that is cut from its neighbor is so low that it may be its upstroke."""
+def _is_flag(piece: "_Piece", crop: LineCrop) -> bool:
+    """Return whether a short 1 that is cut from its neighbor may be the flag of another 1."""
     height = piece.box[3] - piece.box[1]
-    return piece.is_cut and height < _MAX_HOOK_HEIGHTS * crop.digit_height
+    return piece.is_cut and height < _MAX_FLAG_HEIGHTS * crop.digit_height
 
 
-def _reject_slashes(signs: list[Sign], pieces: list["_Piece"]) -> list[Sign]:
-    """Reject each 1 that may be a slash: behind another sign, high, and leaning more than the line.
+def _reject_slashes(symbols: list[Symbol], pieces: list["_Piece"]) -> list[Symbol]:
+    """Reject each 1 that may be a slash.
 
-    The other digits of the line are the measure of both.
+    A slash is behind another symbol, about as tall as the other digits of the line, and leans more.
     """
     others = [
         piece
-        for sign, piece in zip(signs, pieces, strict=True)
-        if sign.accepted and sign.label != "1" and piece.ink is not None
+        for symbol, piece in zip(symbols, pieces, strict=True)
+        if symbol.accepted and symbol.label != "1" and piece.ink is not None
     ]
     if not others:
-        return signs
+        return symbols
     least_lean = float(np.median([_lean(piece.ink) for piece in others])) + _MAX_ONE_LEAN
     least_height = float(np.median([piece.box[3] - piece.box[1] for piece in others]))
     return [
-        replace(sign, accepted=False)
-        if number
-        and sign.label == "1"
-        and sign.proposed < _UPRIGHT_ONE
+        replace(symbol, accepted=False)
+        if index
+        and symbol.label == "1"
+        and symbol.proposal_confidence < _UPRIGHT_ONE
         and piece.box[3] - piece.box[1] >= _MIN_SLASH_HEIGHTS * least_height
         and _lean(piece.ink) > least_lean
-        else sign
-        for number, (sign, piece) in enumerate(zip(signs, pieces, strict=True))
+        else symbol
+        for index, (symbol, piece) in enumerate(zip(symbols, pieces, strict=True))
     ]
 
 
@@ -298,23 +378,23 @@ def _lean(ink: Plane | None) -> float:
     return -float((ink * down * across).sum()) / max(float((ink * down * down).sum()), 1e-6)
 
 
-def _is_rim(box: Box, crop: LineCrop) -> bool:
-    """Return whether ink lies along the left or right edge of the crop, where the picture ends."""
+def _is_at_border(box: Box, crop: LineCrop) -> bool:
+    """Return whether ink runs along the left or right side of the crop, where the image may end."""
     left, top, right, bottom = box
     sides = [crop.ink[top:bottom, 0]] * (left <= 1)
     sides += [crop.ink[top:bottom, -1]] * (right >= crop.ink.shape[1] - 1)
-    return any((side > 128).mean() > _MIN_RIM_SHARE for side in sides)
+    return any((side > _STRONG_INK).mean() > _MIN_BORDER_SHARE for side in sides)
 
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """The part of a line that belongs to one sign.
+    """The ink of a line that is cut out for one symbol.
 
     Attributes:
         ink: float32 from 0 to 1, cropped; None if there is too little.
         box: of `ink` in the crop's pixels.
-        before: boxes of other ink of the size of a digit, to the left of the sign.
-        after: the same to its right.
+        before: boxes of other ink of the size of a digit, to the left of the symbol.
+        after: boxes of other ink of the size of a digit, to the right of the symbol.
         pixels: of `ink` in MNIST's format, uint8 (28, 28, 1); None if the network was not asked.
         prediction: of the digit network; None if it was not asked.
         is_cut: whether it is cut from a neighbor through ink.
@@ -329,22 +409,34 @@ class _Piece:
     is_cut: bool = False
 
 
+_Options: TypeAlias = dict[
+    tuple[int, int], _Piece
+]  # index of the left and of the right cut → piece
+
+
 def _align(
     plane: npt.NDArray[np.uint8],
     crop: LineCrop,
-    readings: list[Reading],
+    proposals: list[Proposal],
     predict: Predict,
     count_work: Callable[[int, int], None],
 ) -> list[_Piece]:
-    """Cut a line between its signs, so that the pieces look most like them.
+    """Cut a line between its symbols, so that the pieces look most like them.
 
-    Between two signs there are up to `_MAX_CUTS` seams to cut along. The cuts with the highest
-    product of the probabilities that the digit network gives the signs are found by dynamic
+    Between two symbols there are up to `_MAX_CUTS` seams to cut along. The cuts with the highest
+    product of the probabilities that the digit network gives the symbols are found by dynamic
     programming (forced alignment).
+
+    Args:
+        plane: `crop.digits` or `crop.ink`.
+        crop: the line.
+        proposals: see `verify`.
+        predict: see `verify`.
+        count_work: see `verify`.
     """
     ink = plane.astype(np.float32) / np.float32(255)
     width = ink.shape[1]
-    columns = [min(reading.column, 1.0) * width for reading in readings]
+    columns = [min(proposal.x_fraction, 1.0) * width for proposal in proposals]
     cuts = _cuts(ink, columns, crop.digit_height)
     widths = [
         int(right.max()) - int(left.min())
@@ -353,160 +445,205 @@ def _align(
         for right, _ in after
     ]
     count_work(len(widths), len(ink) * sum(widths))
-    all_columns = np.arange(width)
-    pieces: list[dict[tuple[int, int], _Piece]] = []
-    for number, column in enumerate(columns):
-        first, last = number == 0, number + 1 == len(columns)
-        options = {}
-        for a, (left, left_ink) in enumerate(cuts[number]):
-            for b, (right, right_ink) in enumerate(cuts[number + 1]):
-                start, end = int(left.min()), max(int(right.max()), int(left.min()) + 1)
-                own_columns = all_columns[start:end]
-                inside = (own_columns >= left[:, None]) & (own_columns < right[:, None])
-                part = np.where(inside, ink[:, start:end], np.float32(0))
-                piece = _choose(part, start, column, crop.digit_height, first, last)
-                is_cut = max(left_ink, right_ink) >= _FREE_INK
-                options[a, b] = replace(piece, is_cut=is_cut)
-        pieces.append(options)
-    asked = [
-        (number, key, tight_to_mnist_format(dilate_thin_strokes(piece.ink)))
-        for number, options in enumerate(pieces)
-        if readings[number].label != UNKNOWN
-        for key, piece in options.items()
-        if piece.ink is not None
+    all_options = [
+        _cut_out(
+            ink,
+            column,
+            crop.digit_height,
+            (cuts[index], cuts[index + 1]),
+            (index == 0, index + 1 == len(columns)),
+        )
+        for index, column in enumerate(columns)
     ]
-    predictions = predict([pixels for *_, pixels in asked])
-    for (number, key, own), prediction in zip(asked, predictions, strict=True):
-        pieces[number][key] = replace(pieces[number][key], pixels=own, prediction=prediction)
+    _predict_pieces(all_options, proposals, predict)
     best: dict[int, tuple[float, list[_Piece]]] = {0: (0.0, [])}
-    for reading, options in zip(readings, pieces, strict=True):
+    for proposal, options in zip(proposals, all_options, strict=True):
         following: dict[int, tuple[float, list[_Piece]]] = {}
-        for (a, b), piece in options.items():
-            score = best[a][0] + _log_probability(reading, piece)
-            if b not in following or score > following[b][0]:
-                following[b] = (score, [*best[a][1], piece])
+        for (left_cut, right_cut), piece in options.items():
+            score = best[left_cut][0] + _log_probability(proposal, piece)
+            if right_cut not in following or score > following[right_cut][0]:
+                following[right_cut] = (score, [*best[left_cut][1], piece])
         best = following
     return best[0][1]
 
 
-def _log_probability(reading: Reading, piece: _Piece) -> float:
-    if reading.label == UNKNOWN:
+def _cut_out(
+    ink: Plane,
+    column: float,
+    digit_height: float,
+    cuts: tuple[list[_Cut], list[_Cut]],
+    at_end: tuple[bool, bool],
+) -> _Options:
+    """Cut the ink of one symbol out of a line, along each pair of a left and a right cut.
+
+    Args:
+        ink: of the line.
+        column: where the line reader sees the symbol.
+        digit_height: of the line's digits, in pixels.
+        cuts: to the left, and to the right of the symbol.
+        at_end: whether the symbol is the line's first, and whether it is the last.
+    """
+    all_columns = np.arange(ink.shape[1])
+    options = {}
+    for left_cut, (left, left_ink) in enumerate(cuts[0]):
+        for right_cut, (right, right_ink) in enumerate(cuts[1]):
+            start, end = int(left.min()), max(int(right.max()), int(left.min()) + 1)
+            columns = all_columns[start:end]
+            inside = (columns >= left[:, None]) & (columns < right[:, None])
+            part = np.where(inside, ink[:, start:end], np.float32(0))
+            piece = _select_ink(part, start, column, digit_height, at_end)
+            is_cut = max(left_ink, right_ink) >= _MIN_CUT_INK
+            options[left_cut, right_cut] = replace(piece, is_cut=is_cut)
+    return options
+
+
+def _predict_pieces(
+    all_options: list[_Options], proposals: list[Proposal], predict: Predict
+) -> None:
+    """Add the digit network's prediction to each piece of a proposed digit, in one batch."""
+    asked = [
+        (options, key, tight_to_mnist_format(dilate_thin_strokes(piece.ink)))
+        for proposal, options in zip(proposals, all_options, strict=True)
+        if proposal.label != UNKNOWN
+        for key, piece in options.items()
+        if piece.ink is not None
+    ]
+    predictions = predict([pixels for *_, pixels in asked])
+    for (options, key, pixels), prediction in zip(asked, predictions, strict=True):
+        options[key] = replace(options[key], pixels=pixels, prediction=prediction)
+
+
+def _log_probability(proposal: Proposal, piece: _Piece) -> float:
+    if proposal.label == UNKNOWN:
         return 0.0
     if piece.prediction is None:
         return math.log(_MIN_PROBABILITY)
-    return math.log(max(float(piece.prediction.scores[int(reading.label)]), _MIN_PROBABILITY))
+    return math.log(max(float(piece.prediction.scores[int(proposal.label)]), _MIN_PROBABILITY))
 
 
 def _cuts(ink: Plane, columns: list[float], digit_height: float) -> list[list[_Cut]]:
-    """Return the seams to cut along: before the first sign, between two, and behind the last."""
+    """Return the seams to cut along: before the first symbol, between two, and behind the last."""
     height, width = ink.shape
-    seams, costs = ink_seams(ink)
+    seams, seam_costs = ink_seams(ink)
     all_rows = np.arange(height)
     middles = seams.mean(axis=1)
     cuts: list[list[_Cut]] = [[(np.zeros(height, np.intp), 0.0)]]
     for column, following in pairwise(columns):
         center, half = (column + following) / 2, max((following - column) / 2, 1.0)
-        away = np.abs(middles - center) / half
-        cost = costs + _OFF_CENTER_COST * away
-        cost[away > _MAX_OFF_CENTER] = np.inf
+        off_center = np.abs(middles - center) / half
+        cost = seam_costs + _OFF_CENTER_COST * off_center
+        cost[off_center > _MAX_OFF_CENTER] = np.inf
         chosen: list[_Cut] = []
         while len(chosen) < _MAX_CUTS:
-            number = int(cost.argmin())
-            if not np.isfinite(cost[number]):
+            cheapest = int(cost.argmin())
+            if not np.isfinite(cost[cheapest]):
                 break
-            ink_on_seam = float(ink[all_rows, seams[number]].sum())
-            chosen.append((seams[number], ink_on_seam))
-            if ink_on_seam < _FREE_INK:
+            seam = seams[cheapest]
+            # The cost includes diagonal steps; whether the seam cuts ink depends on the ink alone.
+            ink_on_seam = float(ink[all_rows, seam].sum())
+            chosen.append((seam, ink_on_seam))
+            if ink_on_seam < _MIN_CUT_INK:
                 break
-            near = np.abs(seams - seams[number]).mean(axis=1) < _MIN_DISTANCE_HEIGHTS * digit_height
+            near = np.abs(seams - seam).mean(axis=1) < _MIN_DISTANCE_HEIGHTS * digit_height
             cost[near] = np.inf
         cuts.append(chosen or [(np.full(height, round(center), np.intp), math.inf)])
     return [*cuts, [(np.full(height, width, np.intp), 0.0)]]
 
 
-def _choose(
-    part: Plane, start: int, column: float, height: float, first: bool, last: bool
+def _select_ink(
+    part: Plane, start: int, column: float, digit_height: float, at_end: tuple[bool, bool]
 ) -> _Piece:
-    """Choose the ink of a sign in its part of the line, and find what else is there.
+    """Select the ink of a symbol in its part of the line, and find what else is there.
 
     Args:
         part: (height of the line, width), 0 outside of the part.
         start: column of the line at the part's left edge.
-        column: where the line reader sees the sign.
-        height: of a digit.
-        first: whether the sign is the line's first.
-        last: whether it is the last.
+        column: of the line, where the line reader sees the symbol.
+        digit_height: of the line's digits, in pixels.
+        at_end: whether the symbol is the line's first, and whether it is the last.
     """
-    found = find_components(part > _INK_LEVEL, part)
+    found = find_components(part > _MIN_INK, part)
     if found is None:
         return _Piece(None, (int(column), 0, int(column) + 1, len(part)), (), ())
-    column -= start
-    boxes = found.boxes
-    heights = boxes[:, 3] - boxes[:, 1]
-    if len(boxes) == 1:
-        box = _bounds(boxes)
-        alone = part[box[1] : box[3], box[0] : box[2]]
-        high_enough = heights[0] >= _MIN_DIGIT_HEIGHTS * height
-        return _Piece(alone if high_enough else None, _moved(box, start), (), ())
-    # The heaviest component counts less, the further its box is from the sign's column.
-    away = np.maximum(np.maximum(boxes[:, 0] - column, column - boxes[:, 2]), 0)
-    main = int((found.mass * np.exp(-4 * away / height)).argmax())
-    chosen = np.zeros(len(boxes), np.bool_)
-    chosen[main] = True
-    near = _NEAR_HEIGHTS * height
-    for _ in range(2):
-        left, _, right, _ = _bounds(boxes[chosen])
-        overlap = np.minimum(boxes[:, 2], right) - np.maximum(boxes[:, 0], left)
-        widths = boxes[:, 2] - boxes[:, 0]
-        # Ink above or below it, like the bar of a 5, and ink beside it that nearly touches.
-        above = overlap > 0.5 * widths
-        beside = (overlap > -near) & (overlap > -0.2 * widths)
-        chosen |= above | (beside & (heights > 0.25 * height) & (heights < 0.8 * height))
-    box = _bounds(boxes[chosen])
-    if box[3] - box[1] < _MIN_DIGIT_HEIGHTS * height:
-        ink = None
+    if len(found.boxes) == 1:
+        box = bounding_box(found.boxes)
+        ink = part[box[1] : box[3], box[0] : box[2]]
+        tall_enough = len(ink) >= _MIN_DIGIT_HEIGHTS * digit_height
+        return _Piece(ink if tall_enough else None, _moved(box, start), (), ())
+    chosen = _main_components(found, column - start, digit_height)
+    box = bounding_box(found.boxes[chosen])
+    if box[3] - box[1] < _MIN_DIGIT_HEIGHTS * digit_height:
+        main_ink = None
     else:
         mask = found.paint(chosen, box)
-        crop = part[box[1] : box[3], box[0] : box[2]]
-        ink = np.where(_thicken(mask), crop, np.float32(0))
-    widths = boxes[:, 2] - boxes[:, 0]
-    # A straight bar from above the digit to below it is the side of a box, not a 1.
-    beyond = _MIN_SIDE_BEYOND_HEIGHTS * (box[3] - box[1])
-    is_side = (boxes[:, 1] <= box[1] - beyond) & (boxes[:, 3] >= box[3] + beyond)
-    is_side &= widths <= _MAX_SIDE_ASPECT * heights
-    is_side &= found.area >= _MIN_SIDE_FILL * widths * heights
-    other = ~chosen & ~is_side & (heights >= _MIN_LEFT_OVER_HEIGHTS * height)
-    dash = (
-        ~chosen
-        & (widths >= _MIN_DASH_HEIGHTS * height)
-        & (heights <= _MAX_DASH_ASPECT * widths)
-        & (boxes[:, 3] < len(part) - 0.3 * height)
-        & (boxes[:, 1] > 0.25 * height)
-    )
+        main_ink = np.where(
+            dilate_mask(mask), part[box[1] : box[3], box[0] : box[2]], np.float32(0)
+        )
     before: list[Box] = []
     after: list[Box] = []
-    for number in np.flatnonzero(other | dash):
-        is_left = boxes[number, 0] + boxes[number, 2] < box[0] + box[2]
-        if dash[number] and ((first and is_left) or (last and not is_left)):
+    is_dash, is_other = _left_over(found, ~chosen, box, len(part), digit_height)
+    for index in np.flatnonzero(is_other | is_dash):
+        left, _, right, _ = other = bounding_box(found.boxes[index : index + 1])
+        is_before = left + right < box[0] + box[2]
+        # A dash before the first digit, or behind the last one, is not between digits.
+        if is_dash[index] and at_end[0 if is_before else 1]:
             continue
-        (before if is_left else after).append(_moved(_bounds(boxes[number : number + 1]), start))
-    return _Piece(ink, _moved(box, start), tuple(before), tuple(after))
+        (before if is_before else after).append(_moved(other, start))
+    return _Piece(main_ink, _moved(box, start), tuple(before), tuple(after))
+
+
+def _main_components(found: Components, column: float, digit_height: float) -> Mask:
+    """Return for each of several components whether it belongs to the symbol at a column."""
+    boxes = found.boxes
+    widths, heights = (boxes[:, 2:] - boxes[:, :2]).T
+    # The heaviest component counts less, the further its box is from the symbol's column.
+    distances = np.maximum(np.maximum(boxes[:, 0] - column, column - boxes[:, 2]), 0)
+    main = int((found.mass * np.exp(-_DISTANCE_DECAY * distances / digit_height)).argmax())
+    chosen = np.zeros(len(boxes), np.bool_)
+    chosen[main] = True
+    gap = _MAX_BESIDE_GAP_HEIGHTS * digit_height
+    for _ in range(2):
+        left, _, right, _ = bounding_box(boxes[chosen])
+        overlap = np.minimum(boxes[:, 2], right) - np.maximum(boxes[:, 0], left)
+        # Ink above or below it, like the bar of a 5, and ink beside it that nearly touches.
+        above = overlap > _MIN_ABOVE_SHARE * widths
+        beside = (overlap > -gap) & (overlap > -_MAX_BESIDE_GAP_SHARE * widths)
+        beside &= heights > _MIN_BESIDE_HEIGHTS * digit_height
+        beside &= heights < _MAX_BESIDE_HEIGHTS * digit_height
+        chosen |= above | beside
+    return chosen
+
+
+def _left_over(
+    found: Components, unused: Mask, box: Box, crop_height: int, digit_height: float
+) -> tuple[Mask, Mask]:
+    """Return for each component whether it is a dash, and whether it may be a missed digit.
+
+    Args:
+        found: the components of a part of the line.
+        unused: (N,), whether a component does not belong to the symbol.
+        box: of the symbol.
+        crop_height: of the line's crop, in pixels.
+        digit_height: of the line's digits, in pixels.
+    """
+    tops, bottoms = found.boxes[:, 1], found.boxes[:, 3]
+    widths, heights = (found.boxes[:, 2:] - found.boxes[:, :2]).T
+    # A straight bar from above the digit to below it is the side of a box, not a 1.
+    beyond = _MIN_SIDE_BEYOND_HEIGHTS * (box[3] - box[1])
+    is_side = (tops <= box[1] - beyond) & (bottoms >= box[3] + beyond)
+    is_side &= widths <= _MAX_SIDE_ASPECT * heights
+    is_side &= found.area >= _MIN_SIDE_FILL * widths * heights
+    is_other = unused & ~is_side & (heights >= _MIN_LEFT_OVER_HEIGHTS * digit_height)
+    is_dash = (
+        unused
+        & (widths >= _MIN_DASH_HEIGHTS * digit_height)
+        & (heights <= _MAX_DASH_ASPECT * widths)
+        & (bottoms < crop_height - _MIN_DASH_BOTTOM_HEIGHTS * digit_height)
+        & (tops > _MIN_DASH_TOP_HEIGHTS * digit_height)
+    )
+    return is_dash, is_other
 
 
 def _moved(box: Box, right: int) -> Box:
     """Move a box to the right."""
     return box[0] + right, box[1], box[2] + right, box[3]
-
-
-def _bounds(boxes: npt.NDArray[np.intp]) -> Box:
-    left, top = boxes[:, :2].min(axis=0).tolist()
-    right, bottom = boxes[:, 2:].max(axis=0).tolist()
-    return left, top, right, bottom
-
-
-def _thicken(mask: Mask) -> Mask:
-    """Return a mask with the pixels around it, which are the soft edges of strokes."""
-    padded = np.pad(mask, 1)
-    wide = padded[:, :-2] | padded[:, 1:-1] | padded[:, 2:]
-    thick: Mask = wide[:-2] | wide[1:-1] | wide[2:]
-    return thick

@@ -91,6 +91,14 @@ def downscale(image: Image.Image, longest: int, convert: Convert | None = None) 
     return small.resize(size, Image.Resampling.BILINEAR, box=box).convert(mode)
 
 
+def reduced(gray: Gray, longest: int) -> Gray:
+    """Return a gray image whose longer side is at most `longest` pixels, by averaging areas."""
+    height, width = gray.shape
+    scale = min(longest / max(height, width), 1.0)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
+
+
 def luminance(image: Image.Image, longest: int) -> Gray:
     """Return the luminance of an image.
 

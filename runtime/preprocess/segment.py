@@ -326,6 +326,14 @@ def dilate(ink: Plane, window: int) -> Plane:
     return ink
 
 
+def dilate_mask(mask: Mask) -> Mask:
+    """Return a mask, of the same shape, with the 8 neighbors of each of its pixels."""
+    padded = np.pad(mask, 1)
+    wide = padded[:, :-2] | padded[:, 1:-1] | padded[:, 2:]
+    dilated: Mask = wide[:-2] | wide[1:-1] | wide[2:]
+    return dilated
+
+
 def _choose(
     mask: Mask, components: Components, *, tight: bool = False
 ) -> tuple[Mask, Box, bool] | None:

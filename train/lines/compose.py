@@ -109,7 +109,7 @@ class Line:
         crop = crop_whole(np.asarray(self.picture()), all_rows)
         if crop is None:
             return self
-        width = min(max(crop.columns, 8), MAX_WIDTH_PX)
+        width = min(max(crop.reader_width_px, 8), MAX_WIDTH_PX)
         scaled = Image.fromarray(crop.ink).resize((width, HEIGHT_PX), Image.Resampling.BILINEAR)
         return replace(self, pixels=np.asarray(scaled))
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime.multi_digit.deskew import deskew, find_skew, skew_box
 from runtime.multi_digit.frames import find_bars
-from runtime.multi_digit.shadows import even_light
+from runtime.multi_digit.shadows import flatten_illumination
 from runtime.multi_digit.sheet import isolate_sheet
-from runtime.multi_digit.straighten import find_slope, straighten, turn_box_back
 from runtime.preprocess.connected_components import find_components
 from tests.runtime.multi_digit.test_read_lines import CLASSIFIER, number, paper, read
 
@@ -53,10 +53,10 @@ def test_digits_beside_the_edge_of_a_shadow_are_read(text: str, first: float) ->
 
 def test_light_without_a_sharp_edge_is_not_evened() -> None:
     page = paper(np.pad(number("47352683", margin=20), 200))
-    assert even_light(page, 70) is None
+    assert flatten_illumination(page, 70) is None
     vignette = np.linspace(1, 0.5, page.shape[1])
-    assert even_light((page * vignette).astype(np.uint8), 70) is None
-    evened = even_light(_in_shadow(page, 0.9), 70)
+    assert flatten_illumination((page * vignette).astype(np.uint8), 70) is None
+    evened = flatten_illumination(_in_shadow(page, 0.9), 70)
     assert evened is not None
     assert np.ptp(np.quantile(evened, (0.3, 0.9))) < 20
 
@@ -69,15 +69,15 @@ def test_slope_of_rules_is_found_and_boxes_are_turned_back() -> None:
         for row in (80, 160, 240, 320):
             rows = np.rint(row + slope * (columns - 300)).astype(int)
             ruled[rows, columns] = ruled[rows + 1, columns] = 120
-        found = find_slope(ruled)
+        found = find_skew(ruled)
         assert abs(found - slope) < 0.01
-        assert np.ptp(np.nonzero(straighten(ruled, slope)[:, ::50] < 200)[0]) <= 242
-        left, top, right, bottom = turn_box_back((290, 190, 310, 210), slope, page.shape)
+        assert np.ptp(np.nonzero(deskew(ruled, slope)[:, ::50] < 200)[0]) <= 242
+        left, top, right, bottom = skew_box((290, 190, 310, 210), slope, page.shape)
         assert left <= 291
         assert top <= 191
         assert right >= 309
         assert bottom >= 209
-    assert find_slope(page) == 0.0
+    assert find_skew(page) == 0.0
 
 
 def test_page_of_thousands_of_bars_is_refused_without_comparing_them() -> None:

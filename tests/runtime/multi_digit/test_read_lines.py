@@ -16,11 +16,11 @@ from runtime.classifier import Classifier
 from runtime.errors import ArtifactError, ImageError
 from runtime.multi_digit.layout import find_writing
 from runtime.multi_digit.line_crop import LineCrop, crop_whole
-from runtime.multi_digit.line_reader import LineReader, Reading
+from runtime.multi_digit.line_reader import LineReader, Proposal
 from runtime.multi_digit.page_reading import may_be_one_letter
 from runtime.multi_digit.read_lines import read_lines
 from runtime.multi_digit.recognize import UNKNOWN
-from runtime.multi_digit.verify import Sign, _cuts, verify
+from runtime.multi_digit.verify import Symbol, _cuts, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
 from train.negatives import draw_negatives
@@ -177,10 +177,10 @@ def test_one_digit_in_a_circle_is_read_without_it(label: str) -> None:
 def test_frames_are_found_and_digits_are_none() -> None:
     writing = find_writing(paper(framed("circles")), "circles")
     assert writing is not None
-    assert int(writing.frames.sum()) == len(writing.groups) == len(FRAMED)
+    assert int(writing.preprinted.sum()) == len(writing.groups) == len(FRAMED)
     writing = find_writing(paper(number("1110806")), "digits")
     assert writing is not None
-    assert not writing.frames.any()
+    assert not writing.preprinted.any()
 
 
 def test_halves_of_seven_segment_digits_are_one_line() -> None:
@@ -350,9 +350,9 @@ class _Scores:
 
 def test_best_path_merges_repeats_that_no_blank_separates() -> None:
     reader = LineReader(_Scores("__11_1__?0_"))  # type: ignore[arg-type]
-    readings = reader.read(np.zeros((32, 44), np.uint8))
-    assert "".join(reading.label for reading in readings) == "11?0"
-    assert [round(reading.column * 11, 1) for reading in readings] == [3.0, 5.5, 8.5, 9.5]
+    proposals = reader.read(np.zeros((32, 44), np.uint8))
+    assert "".join(proposal.label for proposal in proposals) == "11?0"
+    assert [round(proposal.x_fraction * 11, 1) for proposal in proposals] == [3.0, 5.5, 8.5, 9.5]
 
 
 def test_digit_that_the_digit_network_reads_otherwise_is_rejected_or_corrected() -> None:
@@ -361,15 +361,15 @@ def test_digit_that_the_digit_network_reads_otherwise_is_rejected_or_corrected()
     assert crop is not None
     width = crop.ink.shape[1]
     centers = _centers(crop)
-    right = [Reading(label, 0.95, x / width) for label, x in zip("537", centers, strict=True)]
-    wrong = [right[0], Reading("8", 0.98, right[1].column), right[2]]
-    doubtful = [right[0], Reading("8", 0.6, right[1].column), right[2]]
-    signs = verify(crop, right, CLASSIFIER._predict_batch, CLASSIFIER._is_confirmed)
-    assert [sign.accepted for sign in signs] == [True] * 3
-    signs = verify(crop, wrong, CLASSIFIER._predict_batch, CLASSIFIER._is_confirmed)
-    assert [sign.accepted for sign in signs] == [True, False, True]
-    signs = verify(crop, doubtful, CLASSIFIER._predict_batch, CLASSIFIER._is_confirmed)
-    assert "".join(sign.label for sign in signs if sign.accepted) == "537"
+    right = [Proposal(label, 0.95, x / width) for label, x in zip("537", centers, strict=True)]
+    wrong = [right[0], Proposal("8", 0.98, right[1].x_fraction), right[2]]
+    doubtful = [right[0], Proposal("8", 0.6, right[1].x_fraction), right[2]]
+    symbols = verify(crop, right, CLASSIFIER._predict_batch, CLASSIFIER._is_confirmed)
+    assert [symbol.accepted for symbol in symbols] == [True] * 3
+    symbols = verify(crop, wrong, CLASSIFIER._predict_batch, CLASSIFIER._is_confirmed)
+    assert [symbol.accepted for symbol in symbols] == [True, False, True]
+    symbols = verify(crop, doubtful, CLASSIFIER._predict_batch, CLASSIFIER._is_confirmed)
+    assert "".join(symbol.label for symbol in symbols if symbol.accepted) == "537"
 
 
 def test_digits_that_lean_but_do_not_touch_are_not_cut_through_ink() -> None:
@@ -387,20 +387,23 @@ def test_stem_and_bow_of_one_piece_are_a_letter_unless_they_are_certain(
     confidence: float, is_letter: bool
 ) -> None:
     scores = np.full(10, 0.01, np.float32)
-    signs = [
-        Sign(label, confidence, True, box, Prediction(label, 0.99, scores, True), confidence)
+    symbols = [
+        Symbol(label, confidence, True, box, Prediction(label, 0.99, scores, True), confidence)
         for label, box in (("1", (0, 0, 10, 40)), ("7", (10, 0, 30, 40)))
     ]
-    assert may_be_one_letter(signs) is is_letter
+    assert may_be_one_letter(symbols) is is_letter
 
 
 def test_digit_that_the_line_reader_skipped_is_an_unknown_place() -> None:
     crop = crop_whole(paper(number("537")))
     assert crop is not None
     width, centers = crop.ink.shape[1], _centers(crop)
-    readings = [Reading("5", 1.0, centers[0] / width), Reading("7", 1.0, centers[2] / width)]
-    signs = verify(crop, readings, CLASSIFIER._predict_batch, CLASSIFIER._is_confirmed)
-    assert "".join(sign.label if sign.accepted else UNKNOWN for sign in signs) == f"5{UNKNOWN}7"
+    proposals = [Proposal("5", 1.0, centers[0] / width), Proposal("7", 1.0, centers[2] / width)]
+    symbols = verify(crop, proposals, CLASSIFIER._predict_batch, CLASSIFIER._is_confirmed)
+    assert (
+        "".join(symbol.label if symbol.accepted else UNKNOWN for symbol in symbols)
+        == f"5{UNKNOWN}7"
+    )
 
 
 def _centers(crop: LineCrop) -> list[float]:

@@ -360,7 +360,7 @@ def test_page_with_too_many_components_is_rejected_within_a_second() -> None:
 def test_sweep_and_prune_finds_the_same_pairs_as_comparing_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("runtime.multi_digit.layout._MAX_PAIRS", 500)
+    monkeypatch.setattr("runtime.multi_digit.layout._PAIRS_PER_BATCH", 500)
     random = np.random.default_rng(0)
     height = 20.0
     for shape in ((200, 200), (60, 900), (900, 60)):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime.multi_digit.deskew import find_skew
 from runtime.multi_digit.frames import find_frames
 from runtime.multi_digit.layout import find_writing
 from runtime.multi_digit.line_crop import crop_lines
-from runtime.multi_digit.straighten import find_slope
 from runtime.preprocess.connected_components import find_components
 from tests.runtime.multi_digit.test_read_lines import CLASSIFIER, number, paper, read
 from tests.runtime.multi_digit.test_recognize import page
@@ -55,10 +55,10 @@ def test_ink_of_the_size_of_digits_beside_a_line_is_cropped_with_it() -> None:
     writing = find_writing(gray, "gray")
     assert writing is not None
     (line,) = writing.text_lines()
-    width = crop_lines(writing, [line])[0].columns
+    width = crop_lines(writing, [line])[0].reader_width_px
     first = line.boxes[:, 2].argsort()[:-1]
     shorter = type(line)(line.members[first], line.boxes[first], line.slope)
-    assert crop_lines(writing, [shorter])[0].columns == pytest.approx(width, abs=2)
+    assert crop_lines(writing, [shorter])[0].reader_width_px == pytest.approx(width, abs=2)
 
 
 def test_piece_of_a_broken_rule_does_not_make_a_digit_a_frame() -> None:
@@ -76,7 +76,7 @@ def test_bottoms_of_digits_and_one_rule_do_not_tilt_the_page() -> None:
     gray[160:163] = 40
     for number_, left in enumerate(range(60, 840, 110)):
         gray[120 - 4 * number_ : 123 - 4 * number_, left : left + 60] = 40
-    assert find_slope(gray) == 0
+    assert find_skew(gray) == 0
 
 
 @pytest.mark.parametrize("seed", [3, 6])
