@@ -23,7 +23,7 @@ from runtime.multi_digit.line_crop import LineCrop
 from runtime.multi_digit.line_reader import Reading
 from runtime.multi_digit.split_touching import ink_seams
 from runtime.prediction import Prediction
-from runtime.preprocess.connected_components import Mask, Plane, find_components
+from runtime.preprocess.connected_components import Components, Mask, Plane, find_components
 from runtime.preprocess.mnist_format import tight_to_mnist_format
 from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
 
@@ -69,6 +69,9 @@ _MAX_HOOK_HEIGHTS = 0.85  # a 1 that is cut from its neighbor is higher, or it i
 _MIN_SIDE_BEYOND_HEIGHTS = 0.06  # by which the side of a box exceeds a digit above and below it
 _MAX_SIDE_ASPECT = 0.2  # its width / height
 _MIN_SIDE_FILL = 0.8  # its ink / area of its box
+_MIN_EDGE_FILL = 0.9  # the same of a thin bar, and of the edge of a page
+_MAX_THIN_ASPECT = 0.12  # width / height of a thin bar
+_MIN_THIN_HEIGHTS = 1.1  # height of a thin bar, in heights of the digit beside it
 # Ink beside a digit may belong to it, if the horizontal gap between their boxes is smaller.
 _NEAR_HEIGHTS = 0.12
 _MIN_DASH_HEIGHTS = 0.25  # a dash between digits is at least this wide …
@@ -470,12 +473,11 @@ def _choose(
         crop = part[box[1] : box[3], box[0] : box[2]]
         ink = np.where(_thicken(mask), crop, np.float32(0))
     widths = boxes[:, 2] - boxes[:, 0]
-    # A straight bar from above the digit to below it is the side of a box, not a 1.
-    beyond = _MIN_SIDE_BEYOND_HEIGHTS * (box[3] - box[1])
-    is_side = (boxes[:, 1] <= box[1] - beyond) & (boxes[:, 3] >= box[3] + beyond)
-    is_side &= widths <= _MAX_SIDE_ASPECT * heights
-    is_side &= found.area >= _MIN_SIDE_FILL * widths * heights
-    other = ~chosen & ~is_side & (heights >= _MIN_LEFT_OVER_HEIGHTS * height)
+    other = (
+        ~chosen
+        & ~_are_sides(found, part.shape, box, first, last)
+        & (heights >= _MIN_LEFT_OVER_HEIGHTS * height)
+    )
     dash = (
         ~chosen
         & (widths >= _MIN_DASH_HEIGHTS * height)
@@ -491,6 +493,35 @@ def _choose(
             continue
         (before if is_left else after).append(_moved(_bounds(boxes[number : number + 1]), start))
     return _Piece(ink, _moved(box, start), tuple(before), tuple(after))
+
+
+def _are_sides(
+    found: Components, shape: tuple[int, ...], digit: Box, first: bool, last: bool
+) -> npt.NDArray[np.bool_]:
+    """Return for each component whether it is the side of a box or the edge of a page, not a 1.
+
+    It is a straight bar that begins above the digit and ends below it, that is thin and taller than
+    the digit, or that reaches from the top to the bottom of the crop at its left or right end.
+
+    Args:
+        found: components of the part of a line.
+        shape: (height, width) of the part.
+        digit: in the part.
+        first: whether the part is the line's first.
+        last: whether it is the last.
+    """
+    left, top, right, bottom = found.boxes.T
+    widths, heights = right - left, bottom - top
+    fill = found.area / (widths * heights)
+    beyond = _MIN_SIDE_BEYOND_HEIGHTS * (digit[3] - digit[1])
+    exceeds = (top <= digit[1] - beyond) & (bottom >= digit[3] + beyond)
+    side = exceeds & (widths <= _MAX_SIDE_ASPECT * heights) & (fill >= _MIN_SIDE_FILL)
+    reaches = (top <= 1) & (bottom >= shape[0] - 1)
+    taller = reaches | (heights >= _MIN_THIN_HEIGHTS * (digit[3] - digit[1]))
+    at_end = (first & (left <= 1)) | (last & (right >= shape[1] - 1))
+    thin = taller & (widths <= _MAX_THIN_ASPECT * heights)
+    edges: npt.NDArray[np.bool_] = side | ((fill >= _MIN_EDGE_FILL) & (thin | (reaches & at_end)))
+    return edges
 
 
 def _moved(box: Box, right: int) -> Box:
