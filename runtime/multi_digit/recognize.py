@@ -39,6 +39,7 @@ _TARGET_DIGIT_HEIGHT_PX = 40  # height of a typical digit in the larger copy
 _MAX_SIDE_PX = 4096  # longer side of the larger copy
 _MAX_PAGE_PIXELS = 4096 * 3072  # of the larger copy
 _MAX_VIEWS_PIXELS = 4_000_000  # of a larger copy that is looked at in several views
+_OTHER_SIGN_CONFIDENCE = 0.5  # of the line reader, that a sign is not a digit
 # Views of a picture.
 _PICTURE = "picture"  # as it is
 _SHEET = "sheet"  # the sheet that it shows alone
@@ -127,6 +128,18 @@ class Recognition:
     def text(self) -> str:
         """The lines, separated by newlines."""
         return "\n".join(self.lines)
+
+    @property
+    def has_other_signs_only(self) -> bool:
+        """Whether the line reader sees several signs that are not digits, and nothing else.
+
+        A single sign may still be a digit in a form that the line reader does not know.
+        """
+        predictions = [digit.prediction for digit in self.digits]
+        return len(predictions) > 1 and all(
+            prediction.label == UNKNOWN and prediction.confidence >= _OTHER_SIGN_CONFIDENCE
+            for prediction in predictions
+        )
 
     def without_unknown(self) -> "Recognition":
         """Return the recognition with the accepted digits alone in its lines."""
