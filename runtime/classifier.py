@@ -302,6 +302,8 @@ class Classifier:
         # One digit has no neighbors that confirm it, so its image is classified as one digit.
         text = "".join(recognition.lines)
         accepted = sum(digit.prediction.accepted for digit in recognition.digits)
+        if recognition.has_other_symbols_only:
+            return recognition
         if accepted == 0 or (reader is not None and len(text) == 1):
             preprocessed = preprocess(image if isinstance(image, np.ndarray) else decoder)
             prediction = replace(self.classify_preprocessed(preprocessed), view=preprocessed)

@@ -75,6 +75,7 @@ _SHORT_HEIGHTS = 1.05  # digit heights; shorter digits cost extra
 _MIN_ASPECT_HEIGHTS = 0.6  # digit heights; for width / height, a shorter digit counts as this tall
 _MIN_CONFIDENCE = 1e-6  # a smaller confidence counts as this, so that the cost is finite
 
+_OTHER_SYMBOL_CONFIDENCE = 0.5  # line reader's least confidence that a symbol is not a digit
 _MAX_FRAGMENTS = 12  # of one digit; joins of more fragments are not tried
 _MAX_JOINED_PIXELS = 24_000_000  # of all joins in a line, 4 bytes each; with more, it is rejected
 _MAX_JOINS = 8_500  # on a page, as 2,000 handwritten digits need, 0.12 ms each; more are rejected
@@ -132,6 +133,18 @@ class Recognition:
     def text(self) -> str:
         """The lines, separated by newlines."""
         return "\n".join(self.lines)
+
+    @property
+    def has_other_symbols_only(self) -> bool:
+        """Whether the line reader sees several symbols that are not digits, and nothing else.
+
+        A single symbol may still be a digit in a form that the line reader does not know.
+        """
+        predictions = [digit.prediction for digit in self.digits]
+        return len(predictions) > 1 and all(
+            prediction.label == UNKNOWN and prediction.confidence >= _OTHER_SYMBOL_CONFIDENCE
+            for prediction in predictions
+        )
 
     def without_unknown(self) -> "Recognition":
         """Return the recognition with only the accepted digits in its lines."""

@@ -83,7 +83,10 @@ _MIN_MORE_INK_SHARE = 0.02  # of the digits' ink; a crop with less further ink h
 _MIN_LEFT_OVER_HEIGHTS = 0.4  # digit heights; taller ink without a proposal becomes a `?`
 _MIN_SIDE_BEYOND_HEIGHTS = 0.06  # heights of the digit beside it, that a box's side exceeds it by
 _MAX_SIDE_ASPECT = 0.2  # width / height of the side of a box
-_MIN_SIDE_FILL = 0.8  # ink / area of the box of the side of a box
+_MIN_SIDE_FILL = 0.8  # ink of the side of a box / area of its bounding box
+_MIN_EDGE_FILL = 0.9  # ink of a thin bar or of the edge of a page / area of its bounding box
+_MAX_THIN_ASPECT = 0.12  # width / height of a thin bar
+_MIN_THIN_HEIGHTS = 1.1  # height of a thin bar / height of the digit beside it
 _MIN_DASH_HEIGHTS = 0.25  # digit heights; a dash between digits is at least this wide
 _MAX_DASH_ASPECT = 0.6  # height / width of a dash
 _MIN_DASH_TOP_HEIGHTS = 0.25  # digit heights; distance of a dash from the top of the crop
@@ -581,7 +584,7 @@ def _select_ink(
         )
     before: list[Box] = []
     after: list[Box] = []
-    is_dash, is_other = _left_over(found, ~chosen, box, len(part), digit_height)
+    is_dash, is_other = _left_over(found, ~chosen, part.shape, box, digit_height, at_end)
     for index in np.flatnonzero(is_other | is_dash):
         left, _, right, _ = other = bounding_box(found.boxes[index : index + 1])
         is_before = left + right < box[0] + box[2]
@@ -615,33 +618,66 @@ def _main_components(found: Components, column: float, digit_height: float) -> M
 
 
 def _left_over(
-    found: Components, unused: Mask, box: Box, crop_height: int, digit_height: float
+    found: Components,
+    unused: Mask,
+    shape: tuple[int, ...],
+    digit: Box,
+    digit_height: float,
+    at_end: tuple[bool, bool],
 ) -> tuple[Mask, Mask]:
     """Return for each component whether it is a dash, and whether it may be a missed digit.
 
     Args:
         found: the components of a part of the line.
         unused: (N,), whether a component does not belong to the symbol.
-        box: of the symbol.
-        crop_height: of the line's crop, in pixels.
+        shape: (height, width) of the part.
+        digit: box of the symbol, in the part.
         digit_height: of the line's digits, in pixels.
+        at_end: whether the symbol is the line's first, and whether it is the last.
     """
     tops, bottoms = found.boxes[:, 1], found.boxes[:, 3]
     widths, heights = (found.boxes[:, 2:] - found.boxes[:, :2]).T
-    # A straight bar from above the digit to below it is the side of a box, not a 1.
-    beyond = _MIN_SIDE_BEYOND_HEIGHTS * (box[3] - box[1])
-    is_side = (tops <= box[1] - beyond) & (bottoms >= box[3] + beyond)
-    is_side &= widths <= _MAX_SIDE_ASPECT * heights
-    is_side &= found.area >= _MIN_SIDE_FILL * widths * heights
-    is_other = unused & ~is_side & (heights >= _MIN_LEFT_OVER_HEIGHTS * digit_height)
+    is_other = unused & ~_are_sides(found, shape, digit, at_end)
+    is_other &= heights >= _MIN_LEFT_OVER_HEIGHTS * digit_height
     is_dash = (
         unused
         & (widths >= _MIN_DASH_HEIGHTS * digit_height)
         & (heights <= _MAX_DASH_ASPECT * widths)
-        & (bottoms < crop_height - _MIN_DASH_BOTTOM_HEIGHTS * digit_height)
+        & (bottoms < shape[0] - _MIN_DASH_BOTTOM_HEIGHTS * digit_height)
         & (tops > _MIN_DASH_TOP_HEIGHTS * digit_height)
     )
     return is_dash, is_other
+
+
+def _are_sides(
+    found: Components, shape: tuple[int, ...], digit: Box, at_end: tuple[bool, bool]
+) -> Mask:
+    """Return for each component whether it is the side of a box or the edge of a page, not a 1.
+
+    It is a straight bar that begins above the digit and ends below it, that is thin and taller than
+    the digit, or that reaches from the top to the bottom of the crop at its left or right end.
+
+    Args:
+        found: the components of a part of the line.
+        shape: (height, width) of the part.
+        digit: box of the symbol, in the part.
+        at_end: whether the symbol is the line's first, and whether it is the last.
+    """
+    left, top, right, bottom = found.boxes.T
+    widths, heights = right - left, bottom - top
+    fill = found.area / (widths * heights)
+    digit_height = digit[3] - digit[1]
+    beyond = _MIN_SIDE_BEYOND_HEIGHTS * digit_height
+    exceeds = (top <= digit[1] - beyond) & (bottom >= digit[3] + beyond)
+    is_side = exceeds & (widths <= _MAX_SIDE_ASPECT * heights) & (fill >= _MIN_SIDE_FILL)
+    spans_crop = (top <= 1) & (bottom >= shape[0] - 1)
+    is_taller = spans_crop | (heights >= _MIN_THIN_HEIGHTS * digit_height)
+    is_thin = is_taller & (widths <= _MAX_THIN_ASPECT * heights)
+    is_first, is_last = at_end
+    is_at_end = (is_first & (left <= 1)) | (is_last & (right >= shape[1] - 1))
+    is_edge = (fill >= _MIN_EDGE_FILL) & (is_thin | (spans_crop & is_at_end))
+    sides: Mask = is_side | is_edge
+    return sides
 
 
 def _moved(box: Box, right: int) -> Box:

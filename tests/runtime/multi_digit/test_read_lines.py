@@ -23,6 +23,7 @@ from runtime.multi_digit.recognize import UNKNOWN
 from runtime.multi_digit.verify import Symbol, _cuts, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
+from train.lines.marks import draw_operator
 from train.negatives import draw_negatives
 
 pytestmark = pytest.mark.portable
@@ -392,6 +393,18 @@ def test_stem_and_bow_of_one_piece_are_a_letter_unless_they_are_certain(
         for label, box in (("1", (0, 0, 10, 40)), ("7", (10, 0, 30, 40)))
     ]
     assert may_be_one_letter(symbols) is is_letter
+
+
+@pytest.mark.parametrize("signs", ["+/", "÷(", "=)"])
+def test_operators_without_digits_are_nothing(signs: str) -> None:
+    """As one digit, a slash or a parenthesis resembles a 1."""
+    random = np.random.default_rng(0)
+    page = np.zeros((100, 200), np.float32)
+    for place, sign in enumerate(signs):
+        ink = draw_operator(sign, 40, 5, 0.0, random)
+        top, left = 50 - len(ink) // 2, 40 + 60 * place
+        page[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
+    assert read(page) == ()
 
 
 def test_digit_that_the_line_reader_skipped_is_an_unknown_place() -> None:
