@@ -20,7 +20,9 @@ from benchmarks.photos.run import edit_distance
 from benchmarks.schema.lines import SCHEMA_VERSION, ConfidenceBin, LineCounts, LinesReport
 from runtime.classifier import Classifier
 from runtime.errors import DatasetError
-from train.lines.compose import UNKNOWN, Composer
+from runtime.multi_digit.line_reader import UNKNOWN
+from train.lines import seeds
+from train.lines.compose import Composer
 
 _FONTS = (
     "STIXGeneral.ttf",
@@ -63,7 +65,7 @@ def measure(
         )
     progress("composing lines")
     composer = Composer(test_set.pixels, test_set.labels, writers, _fonts())
-    lines = composer.lines(n, (seed, 6))
+    lines = composer.lines(n, (seed, seeds.BENCHMARK_LINES))
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     sure: list[tuple[float, bool]] = []
     digits = edits = 0

@@ -12,13 +12,15 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from runtime.multi_digit.line_reader import HEIGHT_PX, STRIDE_PX
 from train.data.splits import Split
-from train.lines.compose import HEIGHT_PX, Composer, Line
-from train.lines.network import STRIDE_PX
+from train.lines import seeds
+from train.lines.compose import Composer, Line
 from train.negatives import letter_fonts
 
-_CHUNK = 8  # batches that are composed together, so that lines of similar width share a batch
-_AHEAD = 3  # chunks that are composed before they are needed
+_CHUNK_BATCHES = 8  # composed together, so that lines of similar width share a batch
+_CHUNKS_AHEAD = 3  # chunks that are composed before they are needed
+_WIDTH_STEPS = 4  # the width of a batch is a multiple of this many time steps
 
 _composer: Composer  # of the process that composes
 
@@ -28,7 +30,7 @@ class LineBatch:
     """Lines of one width.
 
     Attributes:
-        pixels: uint8 (N, 32, width, 1); empty lines are last.
+        pixels: uint8 (N, 32, width, 1); lines without a text are last.
         texts: of each line.
     """
 
@@ -37,32 +39,42 @@ class LineBatch:
 
 
 def stack(lines: list[Line]) -> LineBatch:
-    """Pad lines on the right to one width that `STRIDE_PX` divides; empty lines last.
+    """Pad lines on the right to one width, a multiple of `STRIDE_PX`; lines without a text last.
 
-    The CTC loss of a line is infinite if it has fewer columns than `_columns_needed`.
+    The CTC loss of a line is infinite if it has fewer time steps than `_steps_needed`.
     """
     ordered = sorted(lines, key=lambda line: not line.text)
-    width = max(max(line.pixels.shape[1], _columns_needed(line) * STRIDE_PX) for line in lines)
-    width += -width % (4 * STRIDE_PX)
+    width = max(max(line.pixels.shape[1], _steps_needed(line) * STRIDE_PX) for line in lines)
+    width += -width % (_WIDTH_STEPS * STRIDE_PX)
     pixels = np.zeros((len(lines), HEIGHT_PX, width, 1), np.uint8)
     for line, page in zip(ordered, pixels, strict=True):
         page[:, : line.pixels.shape[1], 0] = line.pixels
     return LineBatch(pixels, tuple(line.text for line in ordered))
 
 
-def _columns_needed(line: Line) -> int:
-    """Return the columns of the shortest path: one a sign, and a blank between two equal ones."""
-    return len(line.text) + sum(sign == following for sign, following in pairwise(line.text))
+def _steps_needed(line: Line) -> int:
+    """Return the time steps of the shortest path: one a symbol, one blank between equal ones."""
+    return len(line.text) + sum(symbol == following for symbol, following in pairwise(line.text))
+
+
+def stack_by_width(lines: list[Line], batch_size: int) -> list[LineBatch]:
+    """Stack lines of similar width to batches, the narrowest first."""
+    ordered = sorted(lines, key=lambda line: line.pixels.shape[1])
+    starts = range(0, len(ordered), batch_size)
+    return [stack(ordered[start : start + batch_size]) for start in starts]
 
 
 class BatchSource:
-    """The batches of a pool of lines, composed when they are first needed.
+    """The batches of a pool of lines, composed in chunks when they are first needed.
+
+    All composed chunks stay in memory, because each pass over the pool needs them again.
 
     Args:
-        split: digits to compose of.
+        split: digits that the lines are composed of.
         writers: (N,) a number of each image's writer; None if unknown.
         batch_size: lines a batch.
-        pool: different lines.
+        pool: number of different lines; rounded down to whole chunks of `_CHUNK_BATCHES` batches,
+            at least one.
         seed: of everything random.
     """
 
@@ -75,7 +87,7 @@ class BatchSource:
         seed: int,
     ) -> None:
         self._batch_size, self._seed = batch_size, seed
-        self._chunks = max(pool // (batch_size * _CHUNK), 1)
+        self._chunks = max(pool // (batch_size * _CHUNK_BATCHES), 1)
         self._composed: dict[int, list[LineBatch]] = {}
         self._processes = ProcessPoolExecutor(
             1,
@@ -91,26 +103,29 @@ class BatchSource:
     def batches(self, first: int, last: int) -> Iterator[LineBatch]:
         """Yield the batches of steps `first` to `last` (exclusive), shuffled anew in each pass."""
         waiting: dict[int, Future[list[LineBatch]]] = {}
-        chunks = range(first // _CHUNK, -(-last // _CHUNK))
-        upcoming = deque(self._chunk_number(n) for n in chunks)
+        chunks = range(first // _CHUNK_BATCHES, -(-last // _CHUNK_BATCHES))
+        upcoming = deque(self._chunk_index(n) for n in chunks)
         for n in chunks:
-            for number in list(upcoming)[: _AHEAD + 1]:
-                if number not in self._composed and number not in waiting:
-                    waiting[number] = self._processes.submit(
-                        _compose, self._batch_size, (self._seed, number)
+            for chunk in list(upcoming)[: _CHUNKS_AHEAD + 1]:
+                if chunk not in self._composed and chunk not in waiting:
+                    waiting[chunk] = self._processes.submit(
+                        _compose, self._batch_size, (self._seed, chunk)
                     )
-            number = upcoming.popleft()
-            if number in waiting:
-                self._composed[number] = waiting.pop(number).result()
-            batches = self._composed[number]
-            order = np.random.default_rng((self._seed, 1, n)).permutation(_CHUNK)
-            for place in range(_CHUNK):
-                if first <= n * _CHUNK + place < last:
+            chunk = upcoming.popleft()
+            if chunk in waiting:
+                self._composed[chunk] = waiting.pop(chunk).result()
+            batches = self._composed[chunk]
+            random = np.random.default_rng((self._seed, seeds.SHUFFLE_IN_CHUNK, n))
+            order = random.permutation(_CHUNK_BATCHES)
+            for place in range(_CHUNK_BATCHES):
+                if first <= n * _CHUNK_BATCHES + place < last:
                     yield batches[order[place]]
 
-    def _chunk_number(self, n: int) -> int:
-        turn, place = divmod(n, self._chunks)
-        return int(np.random.default_rng((self._seed, 2, turn)).permutation(self._chunks)[place])
+    def _chunk_index(self, n: int) -> int:
+        """Return which chunk of the pool is the `n`-th of the training."""
+        pass_index, place = divmod(n, self._chunks)
+        random = np.random.default_rng((self._seed, seeds.CHUNK_ORDER, pass_index))
+        return int(random.permutation(self._chunks)[place])
 
 
 def _start(
@@ -132,6 +147,5 @@ def _end_with_parent() -> None:
 
 
 def _compose(batch_size: int, seed: tuple[int, int]) -> list[LineBatch]:
-    lines = _composer.lines_as_read(batch_size * _CHUNK, (*seed, 3))
-    lines.sort(key=lambda line: line.pixels.shape[1])
-    return [stack(lines[at : at + batch_size]) for at in range(0, len(lines), batch_size)]
+    n = batch_size * _CHUNK_BATCHES
+    return stack_by_width(_composer.lines_as_read(n, (*seed, seeds.TRAINING_LINES)), batch_size)

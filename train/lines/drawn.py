@@ -12,11 +12,11 @@ from train.data.drawn import draw_writer
 from train.data.splits import Split
 from train.negatives import DIGITS, glyphs
 
-_STROKE_WRITERS = 600
-_STROKE_WRITER_DIGITS = 60  # each, of any class
-_WRITERS_PER_FONT = 2
-_FONT_CLASS_DIGITS = 7  # of each class, of each writer
-_DIGITS_PER_WRITER = 40  # of MNIST; with fewer writers or digits, fewer are drawn
+_STROKE_WRITERS = 600  # writers whose digits are drawn as strokes
+_STROKE_WRITER_DIGITS = 60  # digits of each of them, of any class
+_WRITERS_PER_FONT = 2  # writers that a handwriting font stands for
+_FONT_CLASS_DIGITS = 7  # digits of each class of each of them
+_DIGITS_PER_WRITER = 40  # of MNIST; if there are fewer for each writer here, fewer are drawn
 
 
 def with_drawn(
@@ -26,7 +26,7 @@ def with_drawn(
 
     Args:
         split: MNIST's digits.
-        writers: (N,) a number of each image's writer; None if unknown.
+        writers: (N,) index of each image's writer; None if unknown.
         seed: of the drawn digits.
 
     Returns:
@@ -38,21 +38,22 @@ def with_drawn(
         split,
         *(draw_writer(_STROKE_WRITER_DIGITS, seed * count + n) for n in range(count)),
     ]
-    first = 0 if writers is None else int(writers.max()) + 1
-    numbers = [first + np.repeat(np.arange(count), _STROKE_WRITER_DIGITS)]
-    first += count
+    next_id = 0 if writers is None else int(writers.max()) + 1
+    writer_ids = [next_id + np.repeat(np.arange(count), _STROKE_WRITER_DIGITS)]
+    next_id += count
     random = np.random.default_rng([seed, count])
     handwriting = fonts.load(fonts.HANDWRITING)
     for font in handwriting[: round(len(handwriting) * share)]:
         for digit in DIGITS:
             drawn = glyphs(digit, _WRITERS_PER_FONT * _FONT_CLASS_DIGITS, random, [font])
             parts.append(Split(drawn, np.full(len(drawn), int(digit))))
-            numbers.append(first + np.repeat(np.arange(_WRITERS_PER_FONT), _FONT_CLASS_DIGITS))
-        first += _WRITERS_PER_FONT
+            font_writers = np.repeat(np.arange(_WRITERS_PER_FONT), _FONT_CLASS_DIGITS)
+            writer_ids.append(next_id + font_writers)
+        next_id += _WRITERS_PER_FONT
     joined = Split(
         np.concatenate([part.pixels for part in parts]),
         np.concatenate([part.labels for part in parts]).astype(np.int64),
     )
     if writers is None:
         return joined, None
-    return joined, np.concatenate([writers, *numbers]).astype(np.int64)
+    return joined, np.concatenate([writers, *writer_ids]).astype(np.int64)

@@ -1,23 +1,35 @@
-"""Draws marks that stand in lines of numbers as strokes: operators, separators, letters, own 1s."""
+"""Draws the marks on lines of numbers, and continental 1s and 7s.
+
+Letters and printed digits are rendered from a font, all others as strokes. Each function returns
+ink: float32 (height, width) from 0 to 1, cropped.
+"""
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-Ink = npt.NDArray[np.float32]
+Ink = npt.NDArray[np.float32]  # (height, width); 0 paper, 1 full ink
 
 OPERATORS = "+-*x/÷=():"
 SEPARATORS = ".,'"
 
 _SCALE = 3  # marks are drawn this much larger and reduced, so that their edges are smooth
-_ONE_STYLES = 3
+_FONT_HEIGHT_PX = 30  # of a capital letter or digit in a font of 40 pixels
+
+# Probabilities.
+_ONE_FOOT_ODDS = 3  # one of so many 1s has a foot
+_USUAL_FLAG_SHARE = 0.85  # of the 1s; the flags of the others may begin at the foot
+_SEVEN_SERIF_SHARE = 0.3  # of the 7s; a short stroke down from the left end of the top
+_SEVEN_BAR_SHARE = 0.8  # of the 7s; a bar through the stem
+
+# Lit segments of each digit: a on top, then clockwise to f; g in the middle.
 _SEGMENTS_OF = (
     "abcdef", "bc", "abged", "abgcd", "fgbc", "afgcd", "afgedc", "abc", "abcdefg", "abcdfg",
 )  # fmt: skip
 
 
 def draw_one(height: float, pen: float, random: np.random.Generator) -> Ink:
-    """Draw a continental 1: an upstroke, a stem, sometimes a foot.
+    """Draw a continental 1: a flag (the upstroke), a stem, sometimes a foot.
 
     Args:
         height: in pixels.
@@ -26,12 +38,12 @@ def draw_one(height: float, pen: float, random: np.random.Generator) -> Ink:
     """
     lean = random.uniform(-0.05, 0.25) * height
     reach = random.uniform(0.15, 0.48) * height
-    # Some upstrokes begin at the foot.
-    drop = random.uniform(0.15, 0.58 if random.random() < 0.85 else 0.95) * height
+    is_usual = random.random() < _USUAL_FLAG_SHARE
+    drop = random.uniform(0.15, 0.58 if is_usual else 0.95) * height
     left = max(reach - lean, 0.0)
     top, foot = (left + lean, 0.0), (left, height)
     strokes = [[(left + lean - reach, drop), top, foot]]
-    if random.integers(_ONE_STYLES) == 0:
+    if random.integers(_ONE_FOOT_ODDS) == 0:
         half = random.uniform(0.1, 0.3) * height
         strokes.append([(left - half, height), (left + half, height)])
     return _strokes(strokes, pen)
@@ -50,9 +62,9 @@ def draw_seven(height: float, pen: float, random: np.random.Generator) -> Ink:
     bend = (width * random.uniform(0.5, 0.8), height * random.uniform(0.3, 0.5))
     rise = random.uniform(-0.06, 0.06) * height
     strokes = [[(0.0, rise), (width, -rise), bend, foot]]
-    if random.random() < 0.3:
+    if random.random() < _SEVEN_SERIF_SHARE:
         strokes.append([(0.0, rise), (0.0, height * random.uniform(0.08, 0.2))])
-    if random.random() < 0.8:
+    if random.random() < _SEVEN_BAR_SHARE:
         y = height * random.uniform(0.42, 0.6)
         middle = (width + foot[0]) / 2
         half = width * random.uniform(0.25, 0.5)
@@ -87,12 +99,12 @@ def draw_segments(digit: int, height: float, pen: float, slant: float) -> Ink:
 
 
 def draw_operator(
-    sign: str, height: float, pen: float, slant: float, random: np.random.Generator
+    symbol: str, height: float, pen: float, slant: float, random: np.random.Generator
 ) -> Ink:
     """Draw an operator.
 
     Args:
-        sign: one of `OPERATORS`.
+        symbol: one of `OPERATORS`.
         height: of a digit on the line, in pixels.
         pen: width of the stroke in pixels.
         slant: tangent of the digits' angle; a slash leans more than a 1.
@@ -100,51 +112,52 @@ def draw_operator(
     """
     size = height * random.uniform(0.4, 0.8)
     tilt = size * random.uniform(-0.12, 0.12)
-    if sign == "+":
+    if symbol == "+":
         return _strokes(
             [[(0, size / 2 + tilt), (size, size / 2 - tilt)], [(size / 2 - tilt, 0),
              (size / 2 + tilt, size)]], pen)  # fmt: skip
-    if sign == "-":
+    if symbol == "-":
         return _strokes([[(0, tilt), (size * random.uniform(0.7, 2.0), -tilt)]], pen)
-    if sign == "=":
+    if symbol == "=":
         gap = size * random.uniform(0.3, 0.6)
         return _strokes([[(0, tilt), (size, -tilt)], [(0, gap + tilt), (size, gap - tilt)]], pen)
-    if sign in "*x":
-        size *= 0.6 if sign == "*" else 0.9
+    if symbol in "*x":
+        size *= 0.6 if symbol == "*" else 0.9
         strokes: list[list[tuple[float, float]]] = [[(0, 0), (size, size)], [(size, 0), (0, size)]]
-        if sign == "*":
+        if symbol == "*":
             strokes.append([(size / 2, -size * 0.2), (size / 2, size * 1.2)])
         return _strokes(strokes, pen)
-    if sign == "/":
+    if symbol == "/":
         tall = height * random.uniform(1.0, 1.5)
         lean = max(slant, 0.0) + random.uniform(0.3, 0.7)
         return _strokes([[(tall * lean, 0), (0, tall)]], pen)
-    if sign in "()":
+    if symbol in "()":
         tall = height * random.uniform(1.0, 1.5)
         deep = tall * random.uniform(0.14, 0.32)
         angles = np.linspace(-1.2, 1.2, 9)
         x = deep * (1 - np.cos(angles)) / (1 - np.cos(1.2))
-        if sign == ")":
+        if symbol == ")":
             x = deep - x
         y = tall / 2 * (1 + np.sin(angles) / np.sin(1.2))
         points: list[tuple[float, float]] = list(zip(x.tolist(), y.tolist(), strict=True))
         return _strokes([points], pen)
+    # A colon or ÷.
     dots: list[list[tuple[float, float]]] = [[(0, 0), (0.5, 0)], [(0, size), (0.5, size)]]
-    if sign == "÷":
+    if symbol == "÷":
         dots.append([(-size / 2, size / 2), (size / 2, size / 2)])
     return _strokes(dots, pen)
 
 
-def draw_separator(sign: str, height: float, pen: float, random: np.random.Generator) -> Ink:
+def draw_separator(symbol: str, height: float, pen: float, random: np.random.Generator) -> Ink:
     """Draw a point, a comma or an apostrophe.
 
     Args:
-        sign: one of `SEPARATORS`.
+        symbol: one of `SEPARATORS`.
         height: of a digit on the line, in pixels.
         pen: width of the stroke in pixels.
         random: chooses its shape.
     """
-    if sign == ".":
+    if symbol == ".":
         return _strokes([[(0, 0), (random.uniform(0, 1), 0)]], pen * random.uniform(1, 1.6))
     length = height * random.uniform(0.12, 0.32)
     lean = length * random.uniform(0, 0.8)
@@ -152,17 +165,17 @@ def draw_separator(sign: str, height: float, pen: float, random: np.random.Gener
 
 
 def draw_letter(character: str, font: ImageFont.FreeTypeFont, height: float) -> Ink:
-    """Draw a letter about as high as a digit on the line.
+    """Render a letter or digit of a font about as tall as a digit on the line.
 
     Args:
-        character: to be drawn.
+        character: to be rendered.
         font: of about 40 pixels.
         height: of a digit on the line, in pixels.
     """
     left, top, right, bottom = font.getbbox(character)
     page = Image.new("L", (max(int(right - left), 1) + 2, max(int(bottom - top), 1) + 2))
     ImageDraw.Draw(page).text((1 - left, 1 - top), character, font=font, fill=255)
-    scale = height / 30
+    scale = height / _FONT_HEIGHT_PX
     size = (max(round(page.width * scale), 2), max(round(page.height * scale), 2))
     resized = np.asarray(page.resize(size, Image.Resampling.BILINEAR)).astype(np.float32)
     ink: Ink = resized / np.float32(255)
@@ -177,14 +190,14 @@ def _strokes(strokes: list[list[tuple[float, float]]], pen: float) -> Ink:
         pen: width in pixels.
     """
     points = np.array([point for stroke in strokes for point in stroke], np.float32)
-    low = points.min(axis=0) - pen / 2 - 0.5
-    size = np.ceil(points.max(axis=0) + pen / 2 + 0.5 - low).astype(int)
+    corner = points.min(axis=0) - pen / 2 - 0.5
+    size = np.ceil(points.max(axis=0) + pen / 2 + 0.5 - corner).astype(int)
     page = Image.new("L", (int(size[0]) * _SCALE, int(size[1]) * _SCALE))
     draw = ImageDraw.Draw(page)
     width = max(round(pen * _SCALE), 1)
     radius = width / 2
     for stroke in strokes:
-        at = [((x - low[0]) * _SCALE, (y - low[1]) * _SCALE) for x, y in stroke]
+        at = [((x - corner[0]) * _SCALE, (y - corner[1]) * _SCALE) for x, y in stroke]
         draw.line(at, fill=255, width=width, joint="curve")
         for x, y in (at[0], at[-1]):
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)

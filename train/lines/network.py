@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from train.lines.compose import HEIGHT_PX
+from runtime.multi_digit.line_reader import HEIGHT_PX
 from train.model import NORM_EPSILON, NORM_MOMENTUM, initial_seed
 
 if TYPE_CHECKING:
     import keras
 
 # Of each convolution: filters, (height, width) of its kernel, (height, width) of the pooling behind
-# it. The poolings reduce the height of 32 to 1, and the width by 4: a column of scores is 4 pixels.
+# it. The poolings reduce the height of 32 to 1, and the width by 4, which is `STRIDE_PX` of
+# `runtime.multi_digit.line_reader`: a time step is 4 columns of pixels.
 LAYERS = (
     (24, (3, 3), (2, 2)),
     (32, (3, 3), (2, 2)),
@@ -22,7 +23,6 @@ LAYERS = (
     (96, (3, 3), (2, 1)),
     (96, (1, 5), (1, 1)),
 )
-STRIDE_PX = 4  # pixels of width that one column of scores stands for
 
 
 def build(classes: int) -> "keras.Model":
@@ -96,13 +96,14 @@ def unfold_batch_norm(
 ) -> None:
     """Set the weights of `trainable` to those of a saved network, so that it scores the same.
 
-    Normalization without a scale makes each channel's deviation 1; the next convolution takes up
-    the difference, as ReLU keeps positive factors.
+    Batch normalization without a scale divides each channel by its standard deviation d. For d > 0,
+    ReLU(x / d) = ReLU(x) / d. So multiplying the next layer's weights by d restores the logits.
+    This is exact only for the means and deviations of `pixels`, which become the moving averages.
 
     Args:
         model: see `build`.
         trainable: see `build_trainable`, of as many classes.
-        pixels: (N, 32, width, 1) lines, of which the channels' means and deviations are taken.
+        pixels: (N, 32, width, 1), lines on which the means and deviations are measured.
     """
     from keras import ops
 

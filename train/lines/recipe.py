@@ -11,8 +11,8 @@ class LineRecipe:
     """Every setting that decides the outcome of a training run of the line reader.
 
     Attributes:
-        lines: that are trained on in all; a line is drawn more than once.
-        pool: different lines that are composed.
+        lines: number of training lines, counting repetitions.
+        pool: number of different lines, see `train.lines.batches.BatchSource`.
         batch_size: lines a step.
         learning_rate: its peak.
         warmup: share of the training in which the rate climbs from 0 to its peak.

@@ -24,10 +24,11 @@ from train.checkpoint import Epoch
 from train.data import load, writers
 from train.data.load import DataSet
 from train.data.splits import Split
-from train.lines.batches import BatchSource, LineBatch, stack
+from train.lines import seeds
+from train.lines.batches import BatchSource, LineBatch, stack_by_width
 from train.lines.compose import Composer
 from train.lines.drawn import with_drawn
-from train.lines.fit import EPOCHS, LABELS, LineTraining, exact_share, fit
+from train.lines.fit import LABELS, PARTS, LineTraining, fit, sequence_accuracy
 from train.lines.network import fold_batch_norm
 from train.lines.recipe import LineRecipe
 from train.lines.save import save
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     import keras
 
 _VALIDATION_SHARE = 0.1  # of the writers, or of the digits if the writers are unknown
-_VALIDATION_BATCH = 50  # lines
+_VALIDATION_BATCH = 50  # lines of a batch to validate on
 
 
 def run(
@@ -84,7 +85,7 @@ def run(
         start_network, start_digest = (None, None) if start is None else _open(start)
     training_digits, validation_digits = _hold_back(data_set.train, writer_of, seed)
     images, training_digits = len(training_digits.split), training_digits.with_drawn(seed)
-    validation = validation_digits.batches(recipe.validation_lines, (seed, 4))
+    validation = validation_digits.batches(recipe.validation_lines, (seed, seeds.VALIDATION_LINES))
     print(
         f"{printable(data_set.name)}: {recipe.lines:,} lines to train on, of {images:,} images"
         f"{'' if writer_of is None else ' by writer'}; {recipe.validation_lines:,} lines to "
@@ -107,9 +108,9 @@ def run(
         sort_keys=True,
     )
     _train(training, training_digits, validation, settings, seed, out, resume)
-    held_back_exact = exact_share(training, validation)
-    trained_on = training_digits.batches(recipe.validation_lines, (seed, 5))
-    trained_on_exact = exact_share(training, trained_on)
+    held_back_exact = sequence_accuracy(training, validation)
+    trained_on = training_digits.batches(recipe.validation_lines, (seed, seeds.TRAINED_ON_LINES))
+    trained_on_exact = sequence_accuracy(training, trained_on)
     lines = recipe.validation_lines
     saved = save(
         out,
@@ -138,7 +139,7 @@ class _Digits:
 
     Attributes:
         split: the digits.
-        writer_of: number of each digit's writer, int64 (N,); None if unknown.
+        writer_of: index of each digit's writer, int64 (N,); None if unknown.
         origin: text that says which digits they are.
     """
 
@@ -160,9 +161,7 @@ class _Digits:
     def batches(self, n: int, seed: tuple[int, int]) -> list[LineBatch]:
         """Compose `n` lines; a batch has lines of similar width."""
         composer = Composer(self.split.pixels, self.split.labels, self.writer_of, letter_fonts())
-        lines = composer.lines_as_read(n, seed)
-        lines.sort(key=lambda line: line.pixels.shape[1])
-        return [stack(lines[at : at + _VALIDATION_BATCH]) for at in range(0, n, _VALIDATION_BATCH)]
+        return stack_by_width(composer.lines_as_read(n, seed), _VALIDATION_BATCH)
 
 
 def _load(source: str | None) -> DataSet:
@@ -229,7 +228,7 @@ def _train(
         atomic_write.write(_beside(out, "history.csv"), _csv(history))
         last = history[-1]
         print(
-            f"part {last.epoch:2}/{EPOCHS}  loss {last.train_loss:.3f}  validation: "
+            f"part {last.epoch:2}/{PARTS}  loss {last.train_loss:.3f}  validation: "
             f"{100 * last.val_accuracy:.2f} % of the lines exact  {last.seconds:.0f} s",
             flush=True,
         )

@@ -9,9 +9,10 @@ import numpy.typing as npt
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.spec import SEQUENCE, Dataset, GoldenOutputs, Metrics, ModelSpec
+from runtime.multi_digit.line_reader import HEIGHT_PX
 from train.data.load import sklearn_digits
 from train.lines.batches import stack
-from train.lines.compose import HEIGHT_PX, Composer, Line
+from train.lines.compose import Composer, Line
 from train.lines.fit import LABELS
 from train.negatives import letter_fonts
 from train.save import to_bytes
@@ -19,8 +20,11 @@ from train.save import to_bytes
 if TYPE_CHECKING:
     import keras
 
-_GOLDEN_LINES = 2
-_GOLDEN_WIDTHS_PX = (64, 96)  # narrow, as the scores of each column are stored as text
+_GOLDEN_LINES = 2  # known inputs of a line reader
+# Widths of the known inputs. They are narrow, because the scores of each time step are stored as
+# text.
+_MIN_GOLDEN_WIDTH_PX = 64  # exclusive
+_MAX_GOLDEN_WIDTH_PX = 96
 
 
 def save(
@@ -36,7 +40,7 @@ def save(
         path: of the `.keras` file.
         model: see `train.lines.network.build`.
         dataset: whose digits the lines were composed of.
-        metrics: shares of lines without an error.
+        metrics: sequence accuracies, the shares of lines without an error.
         provenance: see `ModelSpec`.
 
     Raises:
@@ -70,11 +74,12 @@ def golden_lines() -> npt.NDArray[np.uint8]:
     """Return the known inputs of every line reader, composed of the embedded test digits."""
     test = sklearn_digits().test
     composer = Composer(test.pixels, test.labels, None, letter_fonts())
-    low, high = _GOLDEN_WIDTHS_PX
     random = np.random.default_rng(0)
     chosen: list[Line] = []
     while len(chosen) < _GOLDEN_LINES:
         line = composer.line(random)
-        if line.text.isdigit() and len(line.text) > 1 and low < line.pixels.shape[1] <= high:
+        width_px = line.pixels.shape[1]
+        is_narrow = _MIN_GOLDEN_WIDTH_PX < width_px <= _MAX_GOLDEN_WIDTH_PX
+        if line.text.isdigit() and len(line.text) > 1 and is_narrow:
             chosen.append(line)
     return stack(chosen).pixels

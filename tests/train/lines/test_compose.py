@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from runtime.errors import DatasetError
+from runtime.multi_digit.line_reader import HEIGHT_PX, UNKNOWN
 from train.data import writers
 from train.data.load import sklearn_digits
 from train.lines import marks
-from train.lines.compose import HEIGHT_PX, MAX_DIGITS, MAX_WIDTH_PX, UNKNOWN, Composer, _read_signs
+from train.lines.compose import MAX_DIGITS, MAX_WIDTH_PX, Composer, _read_symbols
 from train.negatives import letter_fonts
 
 
@@ -71,7 +72,7 @@ def test_line_without_digits_has_no_digit_in_its_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("signs", "text"),
+    ("symbols", "text"),
     [
         ("12+3", "12?3"),
         ("1.480", "1480"),
@@ -81,8 +82,8 @@ def test_line_without_digits_has_no_digit_in_its_text() -> None:
         ("L12", "?12"),
     ],
 )
-def test_operators_are_unknown_and_separators_are_no_signs(signs: str, text: str) -> None:
-    assert _read_signs(list(signs)) == text
+def test_operators_are_unknown_and_separators_are_not_read(symbols: str, text: str) -> None:
+    assert _read_symbols(list(symbols)) == text
 
 
 @pytest.mark.parametrize("sign", marks.OPERATORS)
