@@ -4,9 +4,7 @@ A continental 1 has a long flag, a 7 has a bar or a wavy top, a 4 is open or dra
 `train.run` mixes these digits into the training batches; `Recipe.drawn_share` is their share.
 """
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +22,6 @@ Random = np.random.Generator
 _CLASS_WEIGHTS = np.array([1.0, 2.4, 1.2, 1.2, 2.0, 1.2, 1.0, 2.8, 1.0, 1.2])
 _HEIGHT_PX = 72.0  # height of a digit before it is reduced to MNIST's form
 _MARGIN_PX = 26  # around the digit's points, for the pen's width and the blur
-_USUAL_FORM_SHARE = 0.85  # of a writer's digits, which have the writer's usual form
 _TICK_SHARE = 0.12  # of the strokes, which end with a short movement of the pen in any direction
 _STEPS = 7  # points that a spline is drawn with, between two of its points
 _MIN_INK_LEVEL = 17  # of 255; fainter gray, of a blur, is set to 0
@@ -49,27 +46,6 @@ def draw_digits(n: int, seed: int) -> Split:
     return Split(pixels, labels.astype(np.int64))
 
 
-def draw_writer(n: int, seed: int) -> Split:
-    """Draw the digits of one writer: most digits of a class have one form, all have one hand.
-
-    Args:
-        n: number of digits, at least 1.
-        seed: random seed, a whole number from 0.
-
-    Returns:
-        As `draw_digits`.
-    """
-    random = np.random.default_rng([seed, n, 1])
-    labels = random.choice(10, n, p=_CLASS_WEIGHTS / _CLASS_WEIGHTS.sum())
-    hand = _Hand.draw(random)
-    pixels = []
-    for label in labels.tolist():
-        is_usual = random.random() < _USUAL_FORM_SHARE
-        form = np.random.default_rng([seed, label]) if is_usual else random
-        pixels.append(_render(_FORMS[label](form), hand.varied(random), random))
-    return Split(np.stack(pixels), labels.astype(np.int64))
-
-
 def draw_digit(digit: int, random: Random) -> npt.NDArray[np.uint8]:
     """Draw a digit in a random form, with a random pen, slant and aspect.
 
@@ -86,58 +62,19 @@ def draw_digit(digit: int, random: Random) -> npt.NDArray[np.uint8]:
             x, y = stroke[-1]
             dx, dy = random.normal(0.0, 0.06, 2).tolist()
             stroke.append((x + dx, y + dy))
-    return _render(strokes, _Hand.draw(random), random)
+    return _render(strokes, random)
 
 
-@dataclass(frozen=True)
-class _Hand:
-    """How a digit is written.
-
-    Attributes:
-        jitter: standard deviation of a point's position, in heights.
-        stretch: width in widths of the form.
-        slant: tangent of the angle by which it leans to the right.
-        angle: in radians, by which it is turned.
-        pen_px: width of the strokes.
-    """
-
-    jitter: float
-    stretch: float
-    slant: float
-    angle: float
-    pen_px: float
-
-    @classmethod
-    def draw(cls, random: Random) -> "_Hand":
-        """Return a random hand."""
-        return cls(
-            random.uniform(0.0, 0.03),
-            float(np.exp(random.normal(0.0, 0.18))),
-            random.normal(0.2, 0.22),
-            random.normal(0.0, 0.08),
-            # A fine pen on a large digit, or a felt pen on a small one.
-            float(np.exp(random.uniform(*np.log(_PEN_SHARE)))) * _HEIGHT_PX,
-        )
-
-    def varied(self, random: Random) -> "_Hand":
-        """Return the hand of another digit of the same writer."""
-        return dataclasses.replace(
-            self,
-            jitter=max(self.jitter, 0.01),
-            stretch=self.stretch * float(np.exp(random.normal(0.0, 0.08))),
-            slant=self.slant + random.normal(0.0, 0.06),
-            angle=self.angle + random.normal(0.0, 0.03),
-            pen_px=self.pen_px * random.uniform(0.85, 1.15),
-        )
-
-
-def _render(strokes: list[Stroke], hand: _Hand, random: Random) -> npt.NDArray[np.uint8]:
+def _render(strokes: list[Stroke], random: Random) -> npt.NDArray[np.uint8]:
     """Distort strokes, draw them, and convert them to MNIST's form."""
-    jitter = hand.jitter
-    cos, sin = np.cos(hand.angle), np.sin(hand.angle)
-    matrix = np.array([[cos, -sin], [sin, cos]])
-    matrix = matrix @ np.array([[hand.stretch, -hand.slant], [0.0, 1.0]])
-    pen = hand.pen_px
+    jitter = random.uniform(0.0, 0.03)
+    stretch = np.exp(random.normal(0.0, 0.18))
+    slant = random.normal(0.2, 0.22)
+    angle = random.normal(0.0, 0.08)
+    cos, sin = np.cos(angle), np.sin(angle)
+    matrix = np.array([[cos, -sin], [sin, cos]]) @ np.array([[stretch, -slant], [0.0, 1.0]])
+    # A fine pen on a large digit, or a felt pen on a small one.
+    pen = np.exp(random.uniform(*np.log(_PEN_SHARE))) * _HEIGHT_PX
     curves = []
     for stroke in strokes:
         points = np.array(stroke)

@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from train.data import fonts
-from train.data.drawn import draw_writer
+from train.data.drawn import draw_digits
 from train.data.splits import Split
 from train.negatives import DIGITS, glyphs
 
-_STROKE_WRITERS = 600  # writers whose digits are drawn as strokes
+_STROKE_WRITERS = 200  # writers whose digits are drawn as strokes
 _STROKE_WRITER_DIGITS = 60  # digits of each of them, of any class
 _WRITERS_PER_FONT = 2  # writers that a handwriting font stands for
 _FONT_CLASS_DIGITS = 7  # digits of each class of each of them
-_DIGITS_PER_WRITER = 40  # of MNIST; if there are fewer for each writer here, fewer are drawn
+_DIGITS_PER_WRITER = 120  # of MNIST; if there are fewer for each writer here, fewer are drawn
 
 
 def with_drawn(
@@ -34,10 +34,7 @@ def with_drawn(
     """
     share = min(len(split) / (_STROKE_WRITERS * _DIGITS_PER_WRITER), 1.0)
     count = max(round(_STROKE_WRITERS * share), 1)
-    parts = [
-        split,
-        *(draw_writer(_STROKE_WRITER_DIGITS, seed * count + n) for n in range(count)),
-    ]
+    parts = [split, draw_digits(count * _STROKE_WRITER_DIGITS, seed)]
     next_id = 0 if writers is None else int(writers.max()) + 1
     writer_ids = [next_id + np.repeat(np.arange(count), _STROKE_WRITER_DIGITS)]
     next_id += count

@@ -3,14 +3,13 @@
 import hashlib
 import shutil
 import stat
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from train.data import fonts
-from train.data.drawn import _spline, draw_digit, draw_digits, draw_writer
+from train.data.drawn import _spline, draw_digit, draw_digits
 from train.data.pool import NOT_A_CLASS, draw_pool
 
 
@@ -33,27 +32,6 @@ def test_every_class_is_drawn_and_1_4_7_most() -> None:
     counts = np.bincount(draw_digits(600, 0).labels, minlength=10)
     assert counts.min() > 0
     assert set(np.argsort(counts)[-3:].tolist()) == {1, 4, 7}
-
-
-def test_digits_of_one_writer_resemble_each_other() -> None:
-    """Two 4s of a writer differ less than those of two writers; most have one form."""
-
-    def fours(seed: int) -> np.ndarray:
-        digits = draw_writer(60, seed)
-        return digits.pixels[digits.labels == 4].astype(np.float32)
-
-    writers = [fours(seed) for seed in range(20)]
-    pairs = list(pairwise(writers))
-    within = [np.abs(one[0] - one[1]).mean() for one in writers if len(one) > 1]
-    between = [np.abs(one[0] - other[0]).mean() for one, other in pairs if len(one) and len(other)]
-    assert np.median(within) < 0.8 * np.median(between)
-
-
-def test_writer_has_the_same_digits_for_the_same_seed() -> None:
-    one, same, other = draw_writer(30, 1), draw_writer(30, 1), draw_writer(30, 2)
-    np.testing.assert_array_equal(one.pixels, same.pixels)
-    np.testing.assert_array_equal(one.labels, same.labels)
-    assert not np.array_equal(one.pixels, other.pixels)
 
 
 def test_spline_passes_through_its_points_and_turns_at_a_repeated_one() -> None:
