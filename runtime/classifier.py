@@ -285,10 +285,10 @@ class Classifier:
         """Read numbers, see `read`, with each place that is not certainly one digit as `?`."""
         from runtime.multi_digit.read_lines import read_lines
         from runtime.multi_digit.recognize import (
+            as_rejected,
             as_unknown_digit,
+            recognition_of_single_digit,
             recognize,
-            single_digit,
-            without_lines,
         )
 
         image = buffer_stream(image, name)
@@ -310,12 +310,12 @@ class Classifier:
             if accepted == 1 and _is_framed(recognition, preprocessed.box):
                 return recognition
             if prediction.accepted and len(text) <= 1:
-                return single_digit(prediction)
+                return recognition_of_single_digit(prediction)
             if len(text) == 1:
                 is_doubtful = text != "1" and recognition.confidences[0] >= _DOUBTFUL_CONFIDENCE
                 if is_doubtful:
                     return as_unknown_digit(recognition)
-                return without_lines(recognition)
+                return as_rejected(recognition)
         return recognition
 
     def _line_reader(self) -> "LineReader | None":

@@ -12,7 +12,7 @@ Glossary:
 - component: 8-connected pixels of ink; group: the components that must belong to one digit.
 - digit height: of a typical digit of the page or line; the unit of constants named _HEIGHTS.
 - proposal: one symbol that the line reader (CTC) proposes.
-- symbol: one place of a line: a verified proposal, or left-over ink for which there is none.
+- symbol: one place of a line: a verified proposal, or left-over ink, which has no proposal.
 - piece: the ink that is cut out for one symbol; clear: it stands apart, and the digit network is
   confident; seam: the cheapest path between two symbols.
 - other: a symbol that is not a digit, such as a plus; unknown: the label `?` of such ink.

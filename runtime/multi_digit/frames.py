@@ -1,4 +1,4 @@
-"""Finds what is printed around digits: boxes, circles, the cells of a table, the teeth of a comb.
+"""Finds preprinted ink around digits: boxes, circles, the cells of a table, the teeth of a comb.
 
 `runtime.multi_digit.layout` removes these components before it arranges the digits in lines, so
 that no printed line is read as a 1.

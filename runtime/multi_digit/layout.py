@@ -42,7 +42,7 @@ MIN_INK_SHARE = 0.7  # of a line's length; ruled lines have 0.8, the tops of pri
 _MIN_HEIGHT_PX = 5  # a page with shorter digits cannot be read
 _MIN_FILLED_RUN_HEIGHTS = 0.4  # of its height; a component of longer runs, on average, is an area
 _MIN_WEIGHT_SHARE = 0.05  # of the heaviest component's ink; lighter components may be specks
-_CAP_RANK = 4  # a component counts at most as much as the 4th heaviest
+_CAP_RANK = 4  # the weight of the 4th heaviest component limits the weights of all
 
 # Sizes of components that are not writing.
 _MAX_SPECK_HEIGHTS = 0.25  # digit heights; a component whose sides are both shorter is a speck
@@ -129,7 +129,7 @@ class TextLine:
 
     Attributes:
         members: indices of its components in `Writing.all_components`.
-        boxes: (N, 4) left, top, right, bottom of its digits, or of what may be digits.
+        boxes: (N, 4) left, top, right, bottom of its groups, which may be digits.
         slope: of all lines of the page, rows per column.
     """
 

@@ -46,7 +46,7 @@ from runtime.preprocess.grayscale import Gray
 # When a page is read in further views.
 _MIN_WHOLE_ASPECT = 0.6  # width / height of an image that may be a tight crop of one line
 _SMALL_DIGITS_SHARE = 0.25  # of the image's height; a tight crop of one line has taller digits
-_GOOD_SHARE = 0.8  # of the digits; if at least so many are accepted, only whole views are read
+_GOOD_SHARE = 0.8  # of the digits; if fewer are accepted, views at the image border are read, too
 _POOR_SHARE = 0.5  # of the digits; if fewer are accepted, the other polarity is read, too
 _MIN_BORDER_LOG_RATIO = 0.2  # of the digit heights with and without ink at the image border
 _GOOD_LOG_CONFIDENCE = -0.5  # from here on a page of small digits is not read as a whole

@@ -45,7 +45,7 @@ MAX_HELD_PIXELS = 8_000_000  # a larger decoded image is freed before lines are 
 # stroke.
 _MIN_SHADOWED_SIDE_PX = 200  # shorter side of an image that may have shadows
 _MAX_SHADOWED_HEIGHT_SHARE = 0.2  # of the image's height; a typical digit is at most this tall
-_MAX_SHADOW_PIECES = 3  # if at most so many groups of ink are typically taller, they may be shadows
+_MAX_SHADOW_PIECES = 3  # groups of ink; if they are typically taller, they may be shadows
 _DIGIT_HEIGHT_SHARE = 0.08  # of the image's height; digits of this height are then sought
 
 # Memory of reading, measured on a sheet on a desk, of which all views are made. See
@@ -75,10 +75,11 @@ _SHORT_HEIGHTS = 1.05  # digit heights; shorter digits cost extra
 _MIN_ASPECT_HEIGHTS = 0.6  # digit heights; for width / height, a shorter digit counts as this tall
 _MIN_CONFIDENCE = 1e-6  # a smaller confidence counts as this, so that the cost is finite
 
-_OTHER_SYMBOL_CONFIDENCE = 0.5  # line reader's least confidence that a symbol is not a digit
 _MAX_FRAGMENTS = 12  # of one digit; joins of more fragments are not tried
 _MAX_JOINED_PIXELS = 24_000_000  # of all joins in a line, 4 bytes each; with more, it is rejected
 _MAX_JOINS = 8_500  # on a page, as 2,000 handwritten digits need, 0.12 ms each; more are rejected
+
+_OTHER_SYMBOL_CONFIDENCE = 0.5  # line reader's least confidence that a symbol is not a digit
 
 
 class View(Enum):
@@ -225,7 +226,7 @@ def estimate_page_memory(size: tuple[int, int]) -> int:
     return min(_SMALL_IMAGE_BYTES_PER_PIXEL * pixels, _READING_BYTES + max(views, page))
 
 
-def single_digit(prediction: Prediction) -> Recognition:
+def recognition_of_single_digit(prediction: Prediction) -> Recognition:
     """Return the recognition of an image with one digit.
 
     Args:
@@ -245,7 +246,7 @@ def as_unknown_digit(recognition: Recognition) -> Recognition:
     return replace(recognition, lines=(UNKNOWN,), digits=digits)
 
 
-def without_lines(recognition: Recognition) -> Recognition:
+def as_rejected(recognition: Recognition) -> Recognition:
     """Return a recognition whose digits are all rejected."""
     return Recognition(
         (),

@@ -5,8 +5,8 @@ the digit network decide which of them is cut. `runtime.multi_digit.read_lines` 
 
 A digit is accepted if the line reader is certain, or if it is confident and the digit network reads
 the same from its crop (`_judge`): where digits touch, the digit network sees a part of the ink and
-the line reader the whole. Ink of the size of a digit for which there is no proposal becomes a
-symbol of its own, which is not accepted.
+the line reader the whole. Ink of the size of a digit without a proposal becomes a symbol of its
+own, which is not accepted.
 """
 
 import math
@@ -39,21 +39,22 @@ from runtime.preprocess.segment import (
     is_filled_shape,
 )
 
-# Least confidences of the line reader, with which a digit is accepted, see `_judge`. They were
-# chosen on composed lines of writers who are not trained on: of the digits other than 1 above
-# CERTAIN, 99.6 % were right, whatever the digit network reads.
-MIN_CLEAR_CONFIDENCE = 0.3  # of a digit but 1 that is clear: it stands apart, the network confident
-MIN_CLEAR_ONE_CONFIDENCE = 0.45  # of a clear 1 no taller than the digits, in a line of digits alone
-MIN_CONFIDENCE = 0.75  # of a digit but 1 that the digit network reads, too; of a clear, short 1
-MIN_ONE_CONFIDENCE = 0.9  # of another 1 that the digit network reads, too; it may be any stroke
-MIN_STRICT_CONFIDENCE = 0.6  # of a digit but 1 in a short line, which must pass rejection as well
-CERTAIN = 0.99  # of a digit but 1 for which the digit network reads another digit
+# Least confidences of the line reader with which a digit is accepted. `_judge` has the table, and
+# says when a digit is clear and when a line is short. They were chosen on composed lines of writers
+# who are not trained on: of the digits other than 1 above CERTAIN, 99.6 % were right, whatever the
+# digit network reads.
+MIN_CLEAR_CONFIDENCE = 0.3  # of a clear digit other than 1
+MIN_CLEAR_ONE_CONFIDENCE = 0.45  # of a clear 1 that is not tall, in a line of digits only
+MIN_CONFIDENCE = 0.75  # of a digit other than 1, and of a clear 1 that is not tall
+MIN_ONE_CONFIDENCE = 0.9  # of any other 1, which may be another stroke
+MIN_SHORT_LINE_CONFIDENCE = 0.6  # of a digit other than 1 in a short line; it must not be rejected
+CERTAIN = 0.99  # of a digit other than 1 for which the digit network reads another digit
 CERTAIN_ONE = 0.997  # of a 1 for which the digit network reads another digit
 
-_MAX_STRICT_SYMBOLS = 2  # a line of at most so many symbols is short: it may be a letter or drawing
+_MAX_SHORT_LINE_SYMBOLS = 2  # symbols of a short line, which may be a letter or a drawing
 _CLEAR_PROBABILITY = 0.95  # least confidence of the digit network in a digit that is clear
-_CORRECTING_CONFIDENCE = 0.99  # least confidence of the digit network that corrects a digit apart
-_MAX_CORRECTED_CONFIDENCE = 0.97  # a digit of which the line reader is more certain is kept
+_CORRECTING_CONFIDENCE = 0.99  # least confidence of the digit network if it corrects a digit
+_MAX_CORRECTED_CONFIDENCE = 0.97  # of the line reader; a digit with more is not corrected
 _IMPLAUSIBLE = 0.01  # confidence of a proposal that the shape of the ink refutes
 
 # Seams between two symbols.
@@ -117,8 +118,8 @@ class Symbol:
         box: in the crop's pixels.
         prediction: of the digit network; None if it was not asked.
         proposal_confidence: confidence of the line reader in its own label, which the digit network
-            may have corrected; `_IMPLAUSIBLE` if the shape of the ink refutes it; 0 if there is no
-            proposal for the ink.
+            may have corrected; `_IMPLAUSIBLE` if the shape of the ink refutes it; 0 without a
+            proposal.
     """
 
     label: str
@@ -130,7 +131,7 @@ class Symbol:
 
     @property
     def is_left_over(self) -> bool:
-        """Whether it is ink of the size of a digit for which there is no proposal."""
+        """Whether it is ink of the size of a digit without a proposal."""
         return self.proposal_confidence == 0
 
     @property
@@ -171,11 +172,11 @@ def verify(
     """
     if not proposals:
         return []
-    strict = len(proposals) <= _MAX_STRICT_SYMBOLS
+    is_short = len(proposals) <= _MAX_SHORT_LINE_SYMBOLS
     digits_only = all(proposal.label != UNKNOWN for proposal in proposals)
     pieces = _align(crop.digits, crop, proposals, predict, count_work)
     judged = [
-        _judge(proposal, piece, crop, strict, digits_only, confirm)
+        _judge(proposal, piece, crop, is_short, digits_only, confirm)
         for proposal, piece in zip(proposals, pieces, strict=True)
     ]
     doubtful = any(symbol.is_doubtful for symbol in judged)
@@ -183,7 +184,7 @@ def verify(
     if (doubtful or left_over) and _has_more_ink(crop):
         others = _align(crop.ink, crop, proposals, predict, count_work)
         for index, (proposal, piece) in enumerate(zip(proposals, others, strict=True)):
-            symbol = _judge(proposal, piece, crop, strict, digits_only, confirm)
+            symbol = _judge(proposal, piece, crop, is_short, digits_only, confirm)
             if _rank(symbol, piece) > _rank(judged[index], pieces[index]):
                 judged[index], pieces[index] = symbol, piece
     return _with_left_over_ink(_reject_slashes(judged, pieces), pieces, crop)
@@ -227,7 +228,7 @@ def _judge(
     proposal: Proposal,
     piece: "_Piece",
     crop: LineCrop,
-    strict: bool,
+    is_short: bool,
     digits_only: bool,
     confirm: Confirm,
 ) -> Symbol:
@@ -238,7 +239,7 @@ def _judge(
         proposal     the digit network reads the same digit            … another digit
         -----------  ------------------------------------------------  ---------------
         not a 1      MIN_CLEAR_CONFIDENCE if it is clear               CERTAIN
-                     MIN_STRICT_CONFIDENCE in a short line
+                     MIN_SHORT_LINE_CONFIDENCE in a short line
                      MIN_CONFIDENCE otherwise
         a 1          MIN_CLEAR_ONE_CONFIDENCE if it is clear and no    CERTAIN_ONE
                      taller than the digits, in a line of digits only
@@ -246,9 +247,9 @@ def _judge(
                      MIN_ONE_CONFIDENCE otherwise
 
     A digit is clear if it is not cut from a neighbor, and the digit network accepts it with at
-    least `_CLEAR_PROBABILITY`. A line is short if it has at most `_MAX_STRICT_SYMBOLS` proposals.
-    In a short line, and below MIN_CONFIDENCE in each line, the digit network must accept the digit,
-    and test-time augmentation must confirm it.
+    least `_CLEAR_PROBABILITY`. A line of at most `_MAX_SHORT_LINE_SYMBOLS` proposals is short. In a
+    short line, and below MIN_CONFIDENCE in each line, the digit network must accept the digit, and
+    test-time augmentation must confirm it.
 
     A filled shape, and a 1 that may be another stroke (`_may_be_other_stroke`), are never accepted.
     The digit network corrects a digit that stands apart, see `_corrects`.
@@ -257,7 +258,7 @@ def _judge(
         proposal: of the line reader.
         piece: its ink, and what the digit network reads.
         crop: of the line.
-        strict: whether the line is short.
+        is_short: whether the line is short.
         digits_only: whether all proposals for the line are digits. Next to an operator, a 1 may be
             part of it.
         confirm: see `verify`.
@@ -273,10 +274,10 @@ def _judge(
         corrected, confidence = prediction.label, prediction.confidence
         return Symbol(corrected, confidence, True, piece.box, prediction, proposal.confidence)
     least = _least_confidence(proposal, prediction, piece, crop.digit_height, digits_only)
-    if strict and prediction.label == proposal.label != "1":
-        least = min(least, MIN_STRICT_CONFIDENCE)
+    if is_short and prediction.label == proposal.label != "1":
+        least = min(least, MIN_SHORT_LINE_CONFIDENCE)
     accepted = proposal.confidence >= least
-    if strict or proposal.confidence < MIN_CONFIDENCE:
+    if is_short or proposal.confidence < MIN_CONFIDENCE:
         accepted = accepted and prediction.accepted and confirm(prediction, piece.pixels)
     if proposal.label == "1" and _is_dash(piece.box):
         return Symbol("1", 0.0, False, piece.box, prediction, _IMPLAUSIBLE)

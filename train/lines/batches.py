@@ -71,7 +71,7 @@ class BatchSource:
 
     Args:
         split: digits that the lines are composed of.
-        writers: (N,) a number of each image's writer; None if unknown.
+        writers: (N,) index of each image's writer; None if unknown.
         batch_size: lines a batch.
         pool: number of different lines; rounded down to whole chunks of `_CHUNK_BATCHES` batches,
             at least one.

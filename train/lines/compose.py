@@ -1,4 +1,4 @@
-"""Composes lines of numbers of MNIST's digits: what the line reader is trained and measured on.
+"""Composes lines of MNIST's digits, on which the line reader is trained and measured.
 
 `Composer.lines` samples lines of 1 to 16 digits of one writer, from overlapping to far apart,
 slanted, on an uneven baseline, with separators, operators, ruled lines, boxes, specks, page edges,
@@ -29,9 +29,9 @@ MAX_DIGITS = 16  # of a line
 _MIN_DIGIT_PX = 17.0  # least height of the digits of a line
 _MAX_DIGIT_PX = 29.0  # greatest height of the digits of a line
 _MAX_THICKENING = 0.6  # by how much strokes are thickened, from 0 to 1; loops close if it is more
-_MIN_INK = 0.2  # of full ink; rows with less are free for what is around the digits
+_MIN_INK = 0.2  # of full ink; rows with less are free for the surroundings of the digits
 
-# Probabilities of what a line has.
+# Probabilities of the features of a line.
 _NO_DIGIT_SHARE = 0.07  # no digit
 _GROUPS_SHARE = 0.25  # several numbers with space between them, or a number in groups
 _SUM_SHARE = 0.15  # operators between the digits
@@ -135,7 +135,7 @@ class Composer:
     Args:
         pixels: uint8 (N, 28, 28, 1) in MNIST's form.
         labels: (N,) from 0 to 9.
-        writers: (N,) a number of each image's writer; None if unknown.
+        writers: (N,) index of each image's writer; None if unknown.
         fonts: of the letters among the digits.
     """
 
@@ -374,13 +374,13 @@ class Composer:
     def _surround(
         self, ink: Ink, height: float, random: np.random.Generator, kinds: list[str]
     ) -> tuple[Ink, int]:
-        """Draw what is around the digits: ruled lines, boxes, edges, specks, neighbors.
+        """Draw the surroundings of the digits: ruled lines, boxes, edges, specks, neighbors.
 
         Args:
             ink: of the line; drawn into.
             height: of a digit, in pixels.
-            random: chooses what is drawn.
-            kinds: of the line; what is drawn is appended.
+            random: chooses the surroundings.
+            kinds: of the line; those of the surroundings are appended.
 
         Returns:
             The line, wider than `ink` if it has the edge of a page, and by how many pixels its

@@ -17,7 +17,7 @@ _SCALE = 3  # marks are drawn this much larger and reduced, so that their edges 
 _FONT_HEIGHT_PX = 30  # of a capital letter or digit in a font of 40 pixels
 
 # Probabilities.
-_ONE_FOOT_ODDS = 3  # one of so many 1s has a foot
+_ONE_FOOT_ODDS = 3  # one of three 1s has a foot
 _USUAL_FLAG_SHARE = 0.85  # of the 1s; the flags of the others may begin at the foot
 _SEVEN_SERIF_SHARE = 0.3  # of the 7s; a short stroke down from the left end of the top
 _SEVEN_BAR_SHARE = 0.8  # of the 7s; a bar through the stem

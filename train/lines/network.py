@@ -102,7 +102,7 @@ def unfold_batch_norm(
 
     Args:
         model: see `build`.
-        trainable: see `build_trainable`, of as many classes.
+        trainable: see `build_trainable`, of the same number of classes.
         pixels: (N, 32, width, 1), lines on which the means and deviations are measured.
     """
     from keras import ops

@@ -1,8 +1,7 @@
 """The streams of random numbers of the line reader: one constant for each purpose.
 
-A stream is seeded with the seed of the run, one of these constants and, in the first three, a
-number. The position of the constant differs (see the uses) and cannot change: it would change all
-composed lines.
+A stream is seeded with the seed of the run and one of these constants; the first three also with
+an index, before or after the constant. Changing the order would change all composed lines.
 """
 
 SHUFFLE_IN_CHUNK = 1  # order of the batches of a chunk

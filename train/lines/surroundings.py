@@ -1,4 +1,4 @@
-"""Draws what is around digits: ruled lines, boxes, circles, specks and the edges of pages."""
+"""Draws the surroundings of digits: ruled lines, boxes, circles, specks and page edges."""
 
 import numpy as np
 from PIL import Image, ImageDraw
