@@ -37,7 +37,7 @@ from runtime.multi_digit.page_reading import (
     reject_all,
 )
 from runtime.multi_digit.page_views import common_places, elect
-from runtime.multi_digit.recognize import MAX_HELD_PIXELS, Page, Recognition, find_views
+from runtime.multi_digit.recognize import MAX_HELD_PIXELS, Page, Recognition, View, find_views
 from runtime.multi_digit.verify import Predict, Symbol, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
@@ -106,7 +106,10 @@ def read_lines(
     readings: list[PageReading] = []
     for view in sorted(views, key=lambda view: -view.pieces):
         with suppress(_TooMuchWork):
-            readings.append(page_reader.read(_crops(view.writing, work), view))
+            reading = page_reader.read(_crops(view.writing, work), view)
+            # Without its illumination, a bold letter falls apart into strokes like 1s.
+            if view.view is not View.CARD or reading.has_number_besides_ones:
+                readings.append(reading)
     if not readings:
         raise too_much_ink(decoder.name)
     best = max(readings, key=_score)

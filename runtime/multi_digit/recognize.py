@@ -88,6 +88,7 @@ class View(Enum):
     IMAGE = "the image"
     SHEET = "the sheet of paper in it, with its surroundings replaced by paper"
     FLATTENED = "the image with flattened illumination, so without shadows"
+    CARD = "the same, for small digits on a shadow or a gray card that hides them"
 
 
 @dataclass(frozen=True)
@@ -341,9 +342,9 @@ def _enlarge(
     page: Page | None
     if detected.view == View.SHEET:
         page = _sheet_view(decoded, decoder.name)
-    elif detected.view == View.FLATTENED:
+    elif detected.view in (View.FLATTENED, View.CARD):
         digit_height = height_share * max(decoded.gray.shape)
-        page = _flattened_view(decoded, decoder.name, digit_height)
+        page = _flattened_view(decoded, decoder.name, digit_height, detected.view)
     else:
         page = _image_view(decoded, decoder.name, dark)
     return [] if page is None else [page]
@@ -370,12 +371,12 @@ def _views(decoded: Decoded, name: str) -> list[Page]:
     writing = views[-1].writing
     further: list[Page | None] = []
     if writing is not None and writing.dark:
-        digit_height = writing.height
+        digit_height, view = writing.height, View.FLATTENED
         is_tall = digit_height > _MAX_SHADOWED_HEIGHT_SHARE * len(decoded.gray)
         if is_tall and len(writing.groups) <= _MAX_SHADOW_PIECES:
-            digit_height = _DIGIT_HEIGHT_SHARE * len(decoded.gray)
+            digit_height, view = _DIGIT_HEIGHT_SHARE * len(decoded.gray), View.CARD
         with suppress(ImageError):
-            further.append(_flattened_view(decoded, name, digit_height))
+            further.append(_flattened_view(decoded, name, digit_height, view))
     with suppress(ImageError):
         further.append(_sheet_view(decoded, name))
     views += [page for page in further if page is not None]
@@ -395,19 +396,20 @@ def _sheet_view(decoded: Decoded, name: str) -> Page | None:
     return None if sheet is None else _page(decoded, sheet[0], name, sheet[1], View.SHEET)
 
 
-def _flattened_view(decoded: Decoded, name: str, digit_height: float) -> Page | None:
+def _flattened_view(decoded: Decoded, name: str, digit_height: float, view: View) -> Page | None:
     """Find the writing of an image without its shadows; None if none has a sharp edge. See `_page`.
 
     Args:
         decoded: the image.
         name: of the image, for error messages.
         digit_height: of a typical digit, in pixels.
+        view: `View.FLATTENED` or `View.CARD`.
     """
     gray = decoded.gray
     is_small = digit_height <= _MAX_SHADOWED_HEIGHT_SHARE * len(gray)
     is_large = min(gray.shape) >= _MIN_SHADOWED_SIDE_PX
     flattened = flatten_illumination(gray, digit_height) if is_small and is_large else None
-    return None if flattened is None else _page(decoded, flattened, name, True, View.FLATTENED)
+    return None if flattened is None else _page(decoded, flattened, name, True, view)
 
 
 def _page(decoded: Decoded, gray: Gray, name: str, dark: bool | None, view: View) -> Page:
