@@ -74,6 +74,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "channels) and the number of classes and returns a Keras model",
     )
     parser.add_argument(
+        "--teacher",
+        action="append",
+        type=Path,
+        default=[],
+        dest="teachers",
+        metavar="FILE",
+        help="learn the scores of a trained .keras file of the same classes too (distillation); "
+        "may be repeated, the scores are then averaged",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         default=DEFAULT_OUT,
@@ -207,6 +217,7 @@ def main(argv: list[str] | None = None) -> int:
             args.writers,
             log=args.log is not None,
             network=network,
+            teacher_paths=args.teachers,
         )
     return 0
 

@@ -23,6 +23,7 @@ from train.data.splits import Split
 from train.evaluate import logits_of, loss_and_accuracy
 from train.model import Network
 from train.recipe import Recipe
+from train.teachers import Teachers
 
 if TYPE_CHECKING:
     import keras
@@ -68,6 +69,7 @@ class Training:
         seed: int,
         drawn: Split | None = None,
         network: Network | None = None,
+        teachers: Teachers | None = None,
     ) -> None:
         """Build the network and the optimizer.
 
@@ -79,6 +81,8 @@ class Training:
             drawn: drawn images, the recipe's `drawn_share` of each batch; None without them. An
                 image with the label NOT_A_CLASS (-1) is a negative.
             network: the network to train; None trains that of 28×28 ink.
+            teachers: networks whose scores are the recipe's `teacher_share` of each target; None
+                without them.
         """
         import keras
         import tensorflow as tf
@@ -100,6 +104,7 @@ class Training:
         self.steps = max(len(split) // own_per_batch, MIN_STEPS)
         self._n = len(split)
         self._classes = classes
+        self._teachers = teachers
         pools = (split,) if drawn is None else (split, drawn)
         self._pixels = tf.constant(np.concatenate([pool.pixels for pool in pools]))
         self._labels = tf.constant(np.concatenate([pool.labels for pool in pools]))
@@ -246,6 +251,9 @@ class Training:
         is_class = tf.cast(labels >= 0, tf.float32)[:, None]
         smoothing = smoothing * is_class + (1 - is_class)
         targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+        if self._teachers is not None:
+            share = self.recipe.teacher_share
+            targets = (1 - share) * targets + share * self._teachers.scores(images)
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.network(images, training=True)
@@ -253,9 +261,9 @@ class Training:
             loss = tf.reduce_mean(losses * tf.gather(self._weights, tf.maximum(labels, 0)))
         self._optimizer.learning_rate.assign(rate)
         self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        share = 1 - tf.minimum(self.recipe.ema_decay, (1 + step) / (_EMA_WARMUP_STEPS + step))
+        change = 1 - tf.minimum(self.recipe.ema_decay, (1 + step) / (_EMA_WARMUP_STEPS + step))
         for average, weight in zip(self.average.weights, self.network.weights, strict=True):
-            average.assign_add(share * (weight - average))
+            average.assign_add(change * (weight - average))
         hits = tf.reduce_sum(tf.cast(tf.argmax(logits, 1) == labels, tf.float32))
         # A negative cannot be predicted correctly: the accuracy is that of the other images.
         size = tf.cast(tf.size(labels), tf.float32)

@@ -32,7 +32,9 @@ _BELOW_ONE = (
 _AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
 # Largest value of each setting, in the setting's unit; beyond it, `changed` raises EdgeError.
 _MAX = {
-    **dict.fromkeys((*_BELOW_ONE, "share", "corrupted_fraction", "cooldown_strength"), 1),
+    **dict.fromkeys(
+        (*_BELOW_ONE, "share", "corrupted_fraction", "cooldown_strength", "teacher_share"), 1
+    ),
     **dict.fromkeys(("noise", "brightness"), 1),  # shares of full scale
     **dict.fromkeys(("shift_px", "blur_px", "occlusion_px", "elastic_px", "elastic_points"), 28),
     "stroke_px": 2,
@@ -85,6 +87,8 @@ class Recipe:
         drawn_share: share of each batch that is drawn: digits in forms of other countries, and
             negatives. It applies to models of the ten digits; of photographs, it is the share of
             negatives made from the training images. It does not apply to other ink.
+        teacher_share: weight of the teachers' scores in each target, from 0 to 1. It applies if
+            there are teachers (`--teacher`).
         lighting: the variation of the light of photographs. It does not apply to ink.
 
     Amounts in pixels are for images whose shorter side is 28 pixels, and grow with that side.
@@ -109,6 +113,7 @@ class Recipe:
     cooldown: float = 0.0
     cooldown_strength: float = 0.5
     drawn_share: float = 0.0
+    teacher_share: float = 0.7
     lighting: Lighting = field(default_factory=Lighting)
 
     def to_json(self) -> str:

@@ -11,7 +11,7 @@ import importlib.util
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from runtime.model.rejection import RejectionModel, RejectionScorer
 from runtime.model.spec import Metrics
 from runtime.preprocess.form import MNIST_FORM, PHOTO
 from runtime.system import atomic_write, interrupt
-from train import plots
+from train import plots, teachers
 from train.checkpoint import Epoch
 from train.data import load, writers
 from train.data.check import check
@@ -68,6 +68,7 @@ def run(
     log: bool = False,
     network: Network | None = None,
     report_data: bool = True,
+    teacher_paths: Sequence[Path] = (),
 ) -> Artifact:
     """Train, evaluate and save a network; print the progress and the results.
 
@@ -93,6 +94,8 @@ def run(
         log: write the history for TensorBoard too.
         network: the network to train, with the form of its pixels; None trains that of 28×28 ink.
         report_data: whether to print a summary of the data set and warnings about it to stderr.
+        teacher_paths: `.keras` artifacts of the same form and classes, whose scores are part of
+            the targets; see `train.teachers`.
 
     Returns:
         The saved artifact.
@@ -138,6 +141,7 @@ def run(
     start_tensorflow(seed)
     if isinstance(network, UserNetwork):
         network.check(len(data_set.labels))
+    teaching = teachers.load(teacher_paths, form, data_set.labels)
     drawn = None
     if is_mnist_form and recipe.drawn_share and data_set.labels == tuple(DIGITS):
         with interrupt.immediate():
@@ -147,7 +151,7 @@ def run(
         drawn = photo_negatives(train, min(len(train), MAX_PHOTO_NEGATIVES), seed)
         share = f"{100 * recipe.drawn_share:.0f} % of each batch"
         print(f"{len(drawn):,} negatives made from the training images: {share}")
-    training = Training(recipe, train, len(data_set.labels), seed, drawn, network)
+    training = Training(recipe, train, len(data_set.labels), seed, drawn, network, teaching)
     # Everything that determines the result; a checkpoint is only resumed with the same settings.
     settings = json.dumps(
         {
@@ -159,6 +163,7 @@ def run(
             **({} if drawn is None else {"drawn": _sha256(drawn)}),
             **({} if is_mnist_form else {"form": str(form)}),
             **({"network": network.sha256} if isinstance(network, UserNetwork) else {}),
+            **({} if teaching is None else {"teachers": teaching.digests}),
             "versions": dict(versions()),
         },
         sort_keys=True,
@@ -232,6 +237,7 @@ def run(
             ("validation accuracy", f"{val_accuracy:.4f}"),
             ("validation loss", f"{val_loss:.5f}"),
             *((("network", network.name),) if isinstance(network, UserNetwork) else ()),
+            *((("teachers", ", ".join(teaching.digests)),) if teaching is not None else ()),
             *versions(),
         ),
         rejection_model=rejection_model,
