@@ -126,8 +126,8 @@ def run(
         ),
     )
     print(
-        f"{100 * held_back_exact:.2f} % of the lines of {validation_digits.origin} exact, "
-        f"{100 * trained_on_exact:.2f} % of those of the training digits"
+        f"lines exact: {100 * held_back_exact:.2f} % ({validation_digits.origin}), "
+        f"{100 * trained_on_exact:.2f} % ({training_digits.origin})"
     )
     print(f"{printable(str(out))}: {out.stat().st_size:,} bytes", flush=True)
     return saved
