@@ -237,7 +237,8 @@ function showAnswer(result, { canvas, isDrawing, unfinished }) {
   if (!isDrawing) pad.showPicture(canvas, [{ box, text: accepted ? label : "?" }]);
   const spoken = accepted ? text("sure.spoken", { label, percent: percent(confidence) }) : text("rejected");
   announceLater(spoken, unfinished);
-  if ($("keep")) offer({ canvas, isDrawing }, label);
+  // The answer to a finished drawing would replace a label chosen before it.
+  if ($("keep")) offer(unfinished ? null : { canvas, isDrawing }, label);
 }
 
 // Show whether the server keeps pictures, and say what it stores and where.

@@ -134,6 +134,7 @@ def test_page_keeps_a_drawing_with_the_corrected_label(
         assert page.locator("#keep-button").is_disabled()
         draw(page, SEVEN)
         shows(page, "7")
+        page.locator("#keep-button:enabled").wait_for()  # when the drawing is finished
         assert page.locator("#true-label").input_value() == "7"
         assert files(folder) == []
         page.select_option("#true-label", "1")
@@ -147,6 +148,16 @@ def test_page_keeps_a_drawing_with_the_corrected_label(
         assert page.locator("#keep-button").is_disabled()
         assert not faults(page)
     assert [name.split("/")[0] for name in files(folder)] == ["7"]
+
+
+def test_page_offers_to_keep_a_drawing_only_when_it_is_finished(collecting, opened, draw, shows):
+    """The answer to the finished drawing would replace a label that was chosen before it."""
+    with opened(collecting.url) as page:
+        draw(page, SEVEN, lift=False)
+        shows(page, "7")
+        assert page.locator("#keep-button").is_disabled()
+        page.mouse.up()
+        page.locator("#keep-button:enabled").wait_for()
 
 
 def test_page_offers_nothing_to_keep_without_the_option(server, opened, draw, shows):
