@@ -187,7 +187,10 @@ def recognize(
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
     decoder = image if isinstance(image, CachedDecoder) else CachedDecoder(image)
-    page = max(find_views(decoder), key=lambda page: page.pieces)
+    # `View.CARD` is left out: it turns one bold letter into several pieces, and only the line
+    # reader can tell.
+    views = [page for page in find_views(decoder) if page.view is not View.CARD]
+    page = max(views, key=lambda page: page.pieces)
     layout = None if page.writing is None else page.writing.layout()
     if layout is None:
         return Recognition((), ())
@@ -332,19 +335,22 @@ def _enlarge(
     size, detection_side = detected.decoded.size, max(detected.decoded.gray.shape)
     wanted = round(detection_side * _TARGET_DIGIT_HEIGHT_PX / writing.height)
     aspect = max(size) / min(size)
-    largest = int(math.sqrt(_MAX_PAGE_PIXELS * aspect))
+    # What seems to be a card may be a bold letter, so all views are made of a smaller copy.
+    may_be_letter = detected.view is View.CARD
+    most_pixels = _MAX_VIEWS_PIXELS if may_be_letter else _MAX_PAGE_PIXELS
+    largest = int(math.sqrt(most_pixels * aspect))
     longest = min(wanted, max(size), _MAX_SIDE_PX, largest)
     dark, height_share = writing.dark, writing.height / detection_side
     decoded = decoder.decode(longest=longest, color=in_color)
     decoder.release(MAX_HELD_PIXELS)
-    if decoded.gray.size <= _MAX_VIEWS_PIXELS:
+    if may_be_letter or decoded.gray.size <= _MAX_VIEWS_PIXELS:
         return _views(decoded, decoder.name)
     page: Page | None
     if detected.view == View.SHEET:
         page = _sheet_view(decoded, decoder.name)
-    elif detected.view in (View.FLATTENED, View.CARD):
+    elif detected.view == View.FLATTENED:
         digit_height = height_share * max(decoded.gray.shape)
-        page = _flattened_view(decoded, decoder.name, digit_height, detected.view)
+        page = _flattened_view(decoded, decoder.name, digit_height, View.FLATTENED)
     else:
         page = _image_view(decoded, decoder.name, dark)
     return [] if page is None else [page]

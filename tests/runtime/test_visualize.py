@@ -171,6 +171,14 @@ def test_letter_b_is_accepted_by_a_model_of_other_classes() -> None:
     assert classifier.classify(page).accepted
 
 
+@pytest.mark.parametrize("width", [14, 30])
+def test_bold_letter_is_one_piece_for_a_model_of_other_classes(width: int) -> None:
+    published = artifact.read(find_model())
+    letters = replace(published.spec, rejection_model=None, confidence_threshold=0.1)
+    classifier = Classifier(open_backend(replace(published, spec=letters)))
+    assert len(classifier.read(letter_b(-0.1, width)).text) == 1
+
+
 def test_hardly_any_8_has_a_straight_left_edge() -> None:
     """At most 3 %: some of these 8s, of 8×8 pixels, have lost their waist."""
     digits = load_digits()

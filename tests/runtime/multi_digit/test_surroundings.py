@@ -8,7 +8,9 @@ from runtime.multi_digit.deskew import find_skew
 from runtime.multi_digit.frames import find_frames
 from runtime.multi_digit.layout import find_writing
 from runtime.multi_digit.line_crop import crop_lines
+from runtime.multi_digit.recognize import View, find_views
 from runtime.preprocess.connected_components import find_components
+from runtime.preprocess.decode import CachedDecoder
 from tests.runtime.multi_digit.test_read_lines import CLASSIFIER, number, paper, read
 from tests.runtime.multi_digit.test_recognize import page
 from tests.runtime.multi_digit.test_recognize import paper as shaded_paper
@@ -89,6 +91,17 @@ def test_shaded_card_on_a_sheet_on_a_desk_is_read(seed: int) -> None:
     picture[108:-108, 144:-144] = 220
     picture[128 : 128 + card.height, 164 : 164 + card.width] = np.asarray(card)
     assert CLASSIFIER.read(picture).lines == lines
+
+
+def test_large_photograph_of_a_card_is_also_looked_at_as_it_is() -> None:
+    """The card may be one bold letter, which `View.CARD` breaks into pieces."""
+    ink, _ = page(3, 6)
+    card = Image.fromarray(shaded_paper(ink)).resize((640, 800))
+    picture = np.full((3000, 4000), 70, np.uint8)
+    picture[375:-375, 500:-500] = 220
+    picture[400 : 400 + card.height, 530 : 530 + card.width] = np.asarray(card)
+    views = find_views(CachedDecoder(picture))
+    assert {found.view for found in views} >= {View.IMAGE, View.CARD}
 
 
 @pytest.mark.parametrize("text", ["2", "27", "537"])
