@@ -83,7 +83,7 @@ _OTHER_SYMBOL_CONFIDENCE = 0.5  # line reader's least confidence that a symbol i
 
 
 class View(Enum):
-    """What a view shows of an image."""
+    """The kinds of views of an image."""
 
     IMAGE = "the image"
     SHEET = "the sheet of paper in it, with its surroundings replaced by paper"
@@ -269,7 +269,7 @@ class Page:
         decoded: the image, with the gray levels of the view.
         writing: in pixels of the view; None if there is none.
         skew: slope by which the view was deskewed, rows per column.
-        view: what it shows of the image.
+        view: the kind of view.
     """
 
     decoded: Decoded
@@ -426,7 +426,7 @@ def _page(decoded: Decoded, gray: Gray, name: str, dark: bool | None, view: View
         gray: uint8 (height, width), the view.
         name: of the image, for error messages.
         dark: whether ink is darker than the paper; None if that is not known.
-        view: what `gray` shows.
+        view: the kind of view that `gray` is.
 
     Raises:
         ImageError: the view has more ink than a page of digits.

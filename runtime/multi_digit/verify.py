@@ -482,7 +482,7 @@ def _cut_out(
 
     Args:
         ink: of the line.
-        column: where the line reader sees the symbol.
+        column: horizontal position of the proposal, in pixels.
         digit_height: of the line's digits, in pixels.
         cuts: to the left, and to the right of the symbol.
         at_end: whether the symbol is the line's first, and whether it is the last.
@@ -562,7 +562,7 @@ def _select_ink(
     Args:
         part: (height of the line, width), 0 outside of the part.
         start: column of the line at the part's left edge.
-        column: of the line, where the line reader sees the symbol.
+        column: horizontal position of the proposal, in pixels of the line.
         digit_height: of the line's digits, in pixels.
         at_end: whether the symbol is the line's first, and whether it is the last.
     """
