@@ -5,8 +5,8 @@ right more often than the class of the image itself. A digit keeps its class und
 changes; a symbol that merely resembles a digit does not. The letter B is an exception: its copies
 remain 8s, so `runtime.lookalikes` rejects it.
 
-`runtime.Classifier` scores uncertain predictions with this module; `train.rejection` calls it to
-fit the threshold.
+`runtime.Classifier` scores uncertain predictions with this module; `train.evaluation.rejection`
+calls it to fit the threshold.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Writes and reads checkpoints: an .npz with the variables and the history of a training run.
 
-`train.fit` writes a checkpoint after each epoch, and reads it to resume an interrupted run.
+`train.fitting.fit` writes a checkpoint after each epoch, and reads it to resume an interrupted run.
 """
 
 import dataclasses

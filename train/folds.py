@@ -23,7 +23,7 @@ from train import recipe
 from train.data import load, writers
 from train.data.pool import draw_pool
 from train.data.writers import Flags, Integers, Writers
-from train.evaluate import logits_of, loss_and_accuracy
+from train.evaluation.evaluate import logits_of, loss_and_accuracy
 from train.options import add_data_argument, whole
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe
 
@@ -104,7 +104,7 @@ def _train(
     chosen: Recipe, name: str, data_set: load.DataSet, known: Writers, seed: int, fold: int
 ) -> FoldResult:
     """Train one fold and validate it."""
-    from train.fit import Training
+    from train.fitting.fit import Training
     from train.run import start_tensorflow
 
     start_tensorflow(seed)

@@ -1,6 +1,6 @@
 """Builds the nine-layer CNN in two forms: with batch normalization to train, without to save.
 
-`train.fit` trains the network of `build_trainable`. After training, `train.run` calls
+`train.fitting.fit` trains the network of `build_trainable`. After training, `train.run` calls
 `fold_batch_norm`, which converts it to the network of `build`.
 """
 
@@ -193,7 +193,7 @@ def fold_batch_norm(
 
 @dataclass(frozen=True)
 class Network:
-    """The network of a form, as `train.fit` trains it and `train.run` saves it.
+    """The network of a form, as `train.fitting.fit` trains it and `train.run` saves it.
 
     Attributes:
         form: the form of the pixels.

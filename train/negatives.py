@@ -1,7 +1,8 @@
 """Draws negatives, images that are not digits: letters, scribbles, polygons, textures.
 
-`train.rejection` fits the rejection model to these images. The rejection model decides whether an
-image is a digit. `benchmarks.rejection` measures the model with other fonts, shapes and textures.
+`train.evaluation.rejection` fits the rejection model to these images. The rejection model decides
+whether an image is a digit. `benchmarks.rejection` measures the model with other fonts, shapes and
+textures.
 """
 
 import string
@@ -19,7 +20,7 @@ from runtime.preprocess.mnist_format import to_mnist_format
 # Letters that look like 0, 1, 2, 5, 6, 8 or 9 in handwriting; not used as negatives.
 LOOK_ALIKES = "OoQDIilLjJZzSsGbBgq"
 LETTERS = "".join(sorted(set(string.ascii_letters) - set(LOOK_ALIKES)))  # used as negatives
-DIGITS = string.digits  # 0 to 9, which `train.rejection` draws as printed digits
+DIGITS = string.digits  # 0 to 9, which `train.evaluation.rejection` draws as printed digits
 
 # Greek and Cyrillic letters and symbols that do not look like digits. After training with these,
 # the rejection model also rejects Latin letters in fonts that were not in training.

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from runtime.preprocess.pipeline import preprocess
 from runtime.system import atomic_write
 from train.checkpoint import Epoch
-from train.evaluate import BINS, calibration_bins, calibration_error
+from train.evaluation.evaluate import BINS, calibration_bins, calibration_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

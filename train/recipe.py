@@ -1,7 +1,7 @@
 """Defines the recipe of a training run: its settings, three presets, and `--set NAME=VALUE`.
 
-`digit-edge train` selects a preset and changes its settings; `train.fit` and `train.run` use the
-resulting recipe.
+`digit-edge train` selects a preset and changes its settings; `train.fitting.fit` and `train.run`
+use the resulting recipe.
 """
 
 import dataclasses
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from runtime.errors import EdgeError
-from train.augment import Augmentation
-from train.corrupt import Corruption, Lighting
+from train.augmentation.augment import Augmentation
+from train.augmentation.corrupt import Corruption, Lighting
 
 _Group = TypeVar("_Group", "Recipe", Augmentation, Corruption, Lighting)
 # Settings that must be less than 1; `changed` raises EdgeError for 1 and more.

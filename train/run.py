@@ -24,14 +24,14 @@ from runtime.model.rejection import RejectionModel, RejectionScorer
 from runtime.model.spec import Metrics
 from runtime.preprocess.form import MNIST_FORM, PHOTO
 from runtime.system import atomic_write, interrupt
-from train import plots, teachers
+from train import plots
 from train.checkpoint import Epoch
 from train.data import load, writers
 from train.data.check import check
 from train.data.photo_negatives import photo_negatives
 from train.data.pool import draw_pool
 from train.data.splits import Split
-from train.evaluate import (
+from train.evaluation.evaluate import (
     MIN_CALIBRATION_IMAGES,
     calibration_error,
     fit_confidence_threshold,
@@ -40,18 +40,19 @@ from train.evaluate import (
     loss_and_accuracy,
     wilson_interval,
 )
-from train.event_log import EventLog
-from train.fit import Training, fit
+from train.evaluation.rejection import fit_rejection_model, lower_threshold
+from train.fitting import teachers
+from train.fitting.event_log import EventLog
+from train.fitting.fit import Training, fit
 from train.keras_import import keras_import
 from train.model import Network
 from train.negatives import DIGITS
 from train.recipe import Recipe
-from train.rejection import fit_rejection_model, lower_threshold
 from train.save import save, versions
 from train.user_network import UserNetwork
 
 if TYPE_CHECKING:
-    from train.fit import Batch
+    from train.fitting.fit import Batch
 
 MAX_PHOTO_NEGATIVES = 10_000  # with fewer training images, as many as these
 
@@ -95,7 +96,7 @@ def run(
         network: the network to train, with the form of its pixels; None trains that of 28×28 ink.
         report_data: whether to print a summary of the data set and warnings about it to stderr.
         teacher_paths: `.keras` artifacts of the same form and classes, whose scores are part of
-            the targets; see `train.teachers`.
+            the targets; see `train.fitting.teachers`.
 
     Returns:
         The saved artifact.

@@ -25,7 +25,7 @@ from runtime.preprocess.mnist_format import to_ink_format
 from runtime.preprocess.pipeline import to_pixels
 from runtime.system import atomic_write
 from train.data.load import sklearn_digits
-from train.evaluate import logits_of
+from train.evaluation.evaluate import logits_of
 
 if TYPE_CHECKING:
     import keras

@@ -58,7 +58,7 @@ def measure(source: str | None, batches: int, rounds: int) -> Throughput:
     """
     with keras_import():
         import tensorflow as tf
-    from train.fit import Training
+    from train.fitting.fit import Training
 
     tf.config.experimental.enable_op_determinism()
     data_set = load.load(source)

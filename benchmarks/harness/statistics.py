@@ -22,13 +22,15 @@ _Z95 = NormalDist().inv_cdf(0.975)
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share, as `train.evaluate.wilson_interval`.
+    """Return Wilson's 95 % interval of a share, as `train.evaluation.evaluate.wilson_interval`.
 
     Args:
         successes: number of successes, 0 to `n`.
         n: number of tries, at least 1.
     """
-    from train import evaluate  # here, because a device that is measured over ssh lacks `train`
+    from train.evaluation import (
+        evaluate,  # here, because a device that is measured over ssh lacks `train`
+    )
 
     return evaluate.wilson_interval(successes, n)
 

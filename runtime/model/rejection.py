@@ -1,8 +1,9 @@
 """Out-of-distribution rejection: score how much an image looks like a digit.
 
-`RejectionModel` holds the parameters: `train.rejection` fits them, and each model file stores them
-in its metadata. `RejectionScorer` computes the score from the ink and from the confidence of the
-prediction. `runtime.Classifier` rejects images whose score is below the threshold.
+`RejectionModel` holds the parameters: `train.evaluation.rejection` fits them, and each model file
+stores them in its metadata. `RejectionScorer` computes the score from the ink and from the
+confidence of the prediction. `runtime.Classifier` rejects images whose score is below the
+threshold.
 """
 
 import base64

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from runtime.errors import EdgeError
-from train.evaluate import softmax
+from train.evaluation.evaluate import softmax
 from train.model import CROP_PX, build, build_trainable, fold_batch_norm
 
 keras = pytest.importorskip("keras")

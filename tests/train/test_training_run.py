@@ -232,7 +232,7 @@ def test_ctrl_c_at_any_time_in_an_epoch_interrupts_training():
         "from runtime.cli.exit_status import exit_status\n"
         "from train import run\n"
         "from train.data.load import sklearn_digits\n"
-        "from train.fit import Training\n"
+        "from train.fitting.fit import Training\n"
         "from train.recipe import FAST\n"
         "run.start_tensorflow(0)\n"
         "training = Training(FAST, sklearn_digits().train, 10, 0)\n"

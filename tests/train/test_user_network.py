@@ -5,7 +5,7 @@ import pytest
 
 from runtime.errors import EdgeError
 from runtime.preprocess.form import PHOTO, Form
-from train.evaluate import logits_of, softmax
+from train.evaluation.evaluate import logits_of, softmax
 from train.model import Network
 from train.user_network import load
 

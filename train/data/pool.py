@@ -3,7 +3,7 @@
 The pool has digits as strokes (`train.data.drawn`), digits of handwriting fonts
 (`train.data.fonts`), and negatives: images that are not digits. The target of a negative is the
 same probability for each class.
-`train.run` passes the pool to `train.fit.Training`.
+`train.run` passes the pool to `train.fitting.fit.Training`.
 """
 
 import numpy as np

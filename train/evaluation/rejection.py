@@ -30,7 +30,7 @@ from runtime.model.rejection import (
 from runtime.system import interrupt
 from runtime.tta import tta_score, tta_variants
 from train.data.splits import Split
-from train.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
+from train.evaluation.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
 from train.negatives import DIGITS, draw_negatives, glyphs
 
 HIDDEN_UNITS = 16  # of the rejection network's only hidden layer

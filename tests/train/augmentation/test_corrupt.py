@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from train.corrupt import Corruption, corrupt
+from train.augmentation.corrupt import Corruption, corrupt
 
 tf = pytest.importorskip("tensorflow")
 

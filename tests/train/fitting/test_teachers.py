@@ -9,18 +9,18 @@ import pytest
 from runtime.errors import EdgeError
 from runtime.model import artifact
 from runtime.preprocess.form import MNIST_FORM, PHOTO, Form
-from train import teachers
 from train.__main__ import main
-from train.augment import Augmentation
+from train.augmentation.augment import Augmentation
 from train.data.splits import Split
-from train.evaluate import logits_of
-from train.fit import Training
+from train.evaluation.evaluate import logits_of
+from train.fitting import teachers
+from train.fitting.fit import Training
+from train.fitting.teachers import Teachers
 from train.recipe import Recipe
-from train.teachers import Teachers
 
 pytest.importorskip("tensorflow")
 
-PRETRAINED = Path(teachers.__file__).parents[1] / "runtime" / "pretrained"
+PRETRAINED = Path(teachers.__file__).parents[2] / "runtime" / "pretrained"
 DIGITS = tuple("0123456789")
 # Two classes of images: a vertical and a horizontal bar.
 BARS = np.zeros((40, 28, 28, 1), np.uint8)

@@ -16,14 +16,14 @@ import numpy.typing as npt
 from runtime.errors import EdgeError
 from runtime.preprocess.form import PHOTO
 from train import checkpoint
-from train.augment import augment
+from train.augmentation.augment import augment
+from train.augmentation.corrupt import corrupt, vary_light
 from train.checkpoint import Checkpoint, Epoch
-from train.corrupt import corrupt, vary_light
 from train.data.splits import Split
-from train.evaluate import logits_of, loss_and_accuracy
+from train.evaluation.evaluate import logits_of, loss_and_accuracy
+from train.fitting.teachers import Teachers
 from train.model import Network
 from train.recipe import Recipe
-from train.teachers import Teachers
 
 if TYPE_CHECKING:
     import keras

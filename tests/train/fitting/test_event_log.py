@@ -7,7 +7,7 @@ from train.checkpoint import Epoch
 
 pytest.importorskip("tensorflow")
 
-from train.event_log import EventLog
+from train.fitting.event_log import EventLog
 
 HISTORY = tuple(
     Epoch(

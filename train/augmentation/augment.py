@@ -1,6 +1,6 @@
 """Augments batches of training images: random rotation, scale, shear, shift, elastic distortion.
 
-`train.fit` augments each batch; `train.recipe` contains the amounts.
+`train.fitting.fit` augments each batch; `train.recipe` contains the amounts.
 """
 
 import math

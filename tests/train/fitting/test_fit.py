@@ -8,10 +8,10 @@ import pytest
 
 from runtime.errors import EdgeError
 from train.__main__ import choose_recipe, parse_args
-from train.augment import Augmentation
-from train.corrupt import Corruption
+from train.augmentation.augment import Augmentation
+from train.augmentation.corrupt import Corruption
 from train.data.splits import Split
-from train.fit import Training, class_weights, fit, shuffled
+from train.fitting.fit import Training, class_weights, fit, shuffled
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe, changed
 
 

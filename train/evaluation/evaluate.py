@@ -1,8 +1,8 @@
 """Evaluates scores on labeled images, and fits the temperature and the confidence threshold.
 
-The metrics are loss, accuracy and expected calibration error. `train.fit` computes these after each
-epoch. `train.run` fits the temperature and the threshold to the validation images after training.
-Logits are divided by the temperature, which makes the confidence match the accuracy.
+The metrics are loss, accuracy and expected calibration error. `train.fitting.fit` computes these
+after each epoch. `train.run` fits the temperature and the threshold to the validation images after
+training. Logits are divided by the temperature, which makes the confidence match the accuracy.
 """
 
 import math

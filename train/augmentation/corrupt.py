@@ -1,8 +1,8 @@
 """Corrupts a share of each training batch: contrast, brightness, noise, blur, stroke, occlusion.
 
-`train.fit` corrupts batches after the augmentation; `train.recipe` contains the amounts. The light
-of photographs is varied here too: brightness, contrast and color of every image. Ink has no light:
-the preprocessing has removed it.
+`train.fitting.fit` corrupts batches after the augmentation; `train.recipe` contains the amounts.
+The light of photographs is varied here too: brightness, contrast and color of every image. Ink has
+no light: the preprocessing has removed it.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from train.augment import Augmentation, augment
+from train.augmentation.augment import Augmentation, augment
 
 tf = pytest.importorskip("tensorflow")
 

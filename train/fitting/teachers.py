@@ -1,8 +1,8 @@
 """Trained networks whose averaged scores the network in training learns too (distillation).
 
 The method is knowledge distillation from an ensemble: Hinton, Vinyals and Dean, "Distilling the
-Knowledge in a Neural Network", 2015, at temperature 1. `train.fit` mixes the teachers' scores into
-the targets; the recipe's `teacher_share` is their weight.
+Knowledge in a Neural Network", 2015, at temperature 1. `train.fitting.fit` mixes the teachers'
+scores into the targets; the recipe's `teacher_share` is their weight.
 """
 
 from collections.abc import Sequence

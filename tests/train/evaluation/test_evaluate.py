@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.evaluate import (
+from train.evaluation.evaluate import (
     MIN_CALIBRATION_IMAGES,
     calibration_error,
     fit_confidence_threshold,

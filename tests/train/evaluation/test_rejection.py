@@ -17,7 +17,7 @@ from runtime.preprocess.pipeline import PreprocessedImage
 pytest.importorskip("sklearn")
 
 from train.data.load import sklearn_digits
-from train.rejection import fit_rejection_model, lower_threshold
+from train.evaluation.rejection import fit_rejection_model, lower_threshold
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 

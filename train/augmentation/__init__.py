@@ -1,0 +1,1 @@
+"""Varies training images: geometric augmentation, and corruption such as noise and blur."""

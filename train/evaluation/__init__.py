@@ -1,0 +1,1 @@
+"""Evaluates a trained classifier: accuracy, calibration, and the rejection of other images."""

@@ -1,0 +1,1 @@
+"""Fits a classifier to its training images: the steps, the teachers, and TensorBoard's log."""
