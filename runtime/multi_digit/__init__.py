@@ -12,6 +12,7 @@ Glossary:
 - component: 8-connected pixels of ink; group: the components that must belong to one digit.
 - digit height: of a typical digit of the page or line; the unit of constants named _HEIGHTS.
 - proposal: one symbol that the line reader (CTC) proposes.
+- word: the symbols between two wide gaps of a line; it is read again if one is doubtful.
 - symbol: one place of a line: a verified proposal, or left-over ink, which has no proposal.
 - piece: the ink that is cut out for one symbol; clear: it stands apart, and the digit network is
   confident; seam: the cheapest path between two symbols.

@@ -39,6 +39,7 @@ from runtime.multi_digit.page_reading import (
 from runtime.multi_digit.page_views import common_places, elect
 from runtime.multi_digit.recognize import MAX_HELD_PIXELS, Page, Recognition, View, find_views
 from runtime.multi_digit.verify import Predict, Symbol, verify
+from runtime.multi_digit.words import crop_word, doubtful_words, moved, replaces
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
 from runtime.preprocess.grayscale import Gray
@@ -218,7 +219,7 @@ class _PageReader:
             zip(crops, all_proposals, verified, strict=True)
         ):
             if first:
-                symbols = self._vote(crop, proposals, first)
+                symbols = self._read_words(crop, self._vote(crop, proposals, first))
                 chosen = lines if is_number(symbols) and not may_be_one_letter(symbols) else others
                 chosen.append(LineReading(index, crop, symbols))
         return PageReading(lines, others, source, quarter_turns)
@@ -305,6 +306,22 @@ class _PageReader:
             else replace(symbol, accepted=False)
             for index, symbol in zip(proposed_indices(symbols), symbols, strict=True)
         ]
+
+    def _read_words(self, crop: LineCrop, symbols: list[Symbol]) -> list[Symbol]:
+        """Read the words of a line that have a doubtful symbol again, each from its own crop."""
+        for word in reversed(doubtful_words(symbols, crop.digit_height)):
+            cut = crop_word(crop, symbols[word])
+            if cut is None:
+                continue
+            word_crop, left, top = cut
+            with suppress(_TooMuchWork):
+                self._work.add(_READER_COLUMN_NS * word_crop.reader_width_px)
+                proposals = self._reader.read(word_crop.ink)
+                again = self._vote(word_crop, proposals, self._verify(word_crop, proposals))
+                again = moved(again, left, top)
+                if replaces(again, symbols[word]):
+                    symbols = [*symbols[: word.start], *again, *symbols[word.stop :]]
+        return symbols
 
 
 def _score(page: PageReading) -> float:

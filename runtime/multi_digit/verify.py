@@ -94,6 +94,7 @@ _MIN_DASH_TOP_HEIGHTS = 0.25  # digit heights; distance of a dash from the top o
 _MIN_DASH_BOTTOM_HEIGHTS = 0.3  # digit heights; distance of a dash from the bottom of the crop
 
 # Strokes that are not a 1.
+_MIN_MARGIN_SHARE = 0.1  # of the digits' height; with less, digits touch the crop's top and bottom
 _STRONG_INK = 128  # of 255; ink of the crop that is certainly a stroke
 _MIN_BORDER_SHARE = 0.6  # of the height of ink at the image border; it is the edge of a page
 _MAX_FLAG_HEIGHTS = 0.85  # digit heights; a shorter 1 cut from its neighbor may be another 1's flag
@@ -247,9 +248,10 @@ def _judge(
                      MIN_ONE_CONFIDENCE otherwise
 
     A digit is clear if it is not cut from a neighbor, and the digit network accepts it with at
-    least `_CLEAR_PROBABILITY`. A line of at most `_MAX_SHORT_LINE_SYMBOLS` proposals is short. In a
-    short line, and below MIN_CONFIDENCE in each line, the digit network must accept the digit, and
-    test-time augmentation must confirm it.
+    least `_CLEAR_PROBABILITY`. A 1 that reaches the margin's edge counts as taller than the digits:
+    it may be the edge of a shadow. A line of at most `_MAX_SHORT_LINE_SYMBOLS` proposals is short.
+    In a short line, and below MIN_CONFIDENCE in each line, the digit network must accept the digit,
+    and test-time augmentation must confirm it.
 
     A filled shape, and a 1 that may be another stroke (`_may_be_other_stroke`), are never accepted.
     The digit network corrects a digit that stands apart, see `_corrects`.
@@ -273,7 +275,7 @@ def _judge(
     if _corrects(prediction, piece, proposal) and confirm(prediction, piece.pixels):
         corrected, confidence = prediction.label, prediction.confidence
         return Symbol(corrected, confidence, True, piece.box, prediction, proposal.confidence)
-    least = _least_confidence(proposal, prediction, piece, crop.digit_height, digits_only)
+    least = _least_confidence(proposal, prediction, piece, crop, digits_only)
     if is_short and prediction.label == proposal.label != "1":
         least = min(least, MIN_SHORT_LINE_CONFIDENCE)
     accepted = proposal.confidence >= least
@@ -308,7 +310,7 @@ def _least_confidence(
     proposal: Proposal,
     prediction: Prediction,
     piece: "_Piece",
-    digit_height: float,
+    crop: LineCrop,
     digits_only: bool,
 ) -> float:
     """Return the least confidence of the line reader, except in a short line; see `_judge`."""
@@ -317,8 +319,12 @@ def _least_confidence(
         return CERTAIN_ONE if is_one else CERTAIN
     is_clear = not piece.is_cut and prediction.accepted
     is_clear = is_clear and prediction.confidence >= _CLEAR_PROBABILITY
-    if is_one:  # the digit network reads any stroke as a clear 1; sides of boxes are taller
-        is_tall = piece.box[3] - piece.box[1] > digit_height
+    if is_one:  # the digit network reads any stroke as a clear 1
+        _, top, _, bottom = piece.box
+        # The side of a box is taller than a digit, and the edge of a shadow begins above it.
+        has_margin = len(crop.ink) > (1 + _MIN_MARGIN_SHARE) * crop.digit_height
+        is_tall = bottom - top > crop.digit_height
+        is_tall |= has_margin and (top == 0 or bottom == len(crop.ink))
         least = MIN_CLEAR_ONE_CONFIDENCE if digits_only else MIN_CONFIDENCE
         return least if is_clear and not is_tall else MIN_ONE_CONFIDENCE
     return MIN_CLEAR_CONFIDENCE if is_clear else MIN_CONFIDENCE
@@ -639,7 +645,8 @@ def _left_over(
     tops, bottoms = found.boxes[:, 1], found.boxes[:, 3]
     widths, heights = (found.boxes[:, 2:] - found.boxes[:, :2]).T
     is_other = unused & ~_are_sides(found, shape, digit, at_end)
-    is_other &= heights >= _MIN_LEFT_OVER_HEIGHTS * digit_height
+    # On a curved baseline, the digits of a line are lower than its `digit_height`.
+    is_other &= heights >= _MIN_LEFT_OVER_HEIGHTS * min(digit_height, digit[3] - digit[1])
     is_dash = (
         unused
         & (widths >= _MIN_DASH_HEIGHTS * digit_height)
