@@ -4,6 +4,7 @@ The command is `digit-edge train`. This module parses the options; `train.run` d
 """
 
 import argparse
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -84,6 +85,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "may be repeated, the scores are then averaged",
     )
     parser.add_argument(
+        "--start-from",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="start from the weights of a trained .keras file of the same classes, at half the "
+        "learning rate (fine-tuning); may be repeated, the weights are then averaged",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         default=DEFAULT_OUT,
@@ -131,9 +141,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--epochs",
-        type=whole(1),
+        type=whole(0),
         metavar="N",
-        help="passes over the images (default: the recipe's)",
+        help="passes over the images (default: the recipe's); 0 only calibrates the mean of the "
+        "networks of --start-from",
     )
     parser.add_argument(
         "--batch-size", type=whole(1), metavar="N", help="images per step (default: the recipe's)"
@@ -168,6 +179,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.color and arguments.form == INK:
         parser.error("--form ink has no color: leave out --color, or pass --form photo")
+    if arguments.start_from and arguments.network is not None:
+        parser.error(
+            "--start-from has the weights of digit-edge's own network: leave out --network"
+        )
+    if arguments.epochs == 0 and not arguments.start_from:
+        parser.error("--epochs 0 trains nothing: pass --start-from, or at least one epoch")
     name = arguments.form or (PHOTO if arguments.color else INK)
     arguments.form = Form(name, (*arguments.size, 3 if arguments.color else 1))
     if arguments.recipe is None:
@@ -186,10 +203,15 @@ def choose_recipe(args: argparse.Namespace) -> Recipe:
     """
     settings = [
         f"{name}={value}"
-        for name in ("epochs", "batch_size", "learning_rate")
+        for name in ("batch_size", "learning_rate")
         if (value := getattr(args, name)) is not None
     ]
-    return recipe.changed(args.recipe, settings + args.settings)
+    chosen = args.recipe
+    if args.epochs is not None:
+        chosen = dataclasses.replace(chosen, epochs=args.epochs)
+    if args.start_from:
+        chosen = dataclasses.replace(chosen, learning_rate=chosen.learning_rate / 2)
+    return recipe.changed(chosen, settings + args.settings)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -218,6 +240,7 @@ def main(argv: list[str] | None = None) -> int:
             log=args.log is not None,
             network=network,
             teacher_paths=args.teachers,
+            start_paths=args.start_from,
         )
     return 0
 

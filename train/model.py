@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from runtime.errors import EdgeError
 from runtime.preprocess.form import MNIST_FORM, Form
@@ -189,6 +190,56 @@ def fold_batch_norm(
         folded = [kernel * factor, shift - mean * factor]
         model.get_layer(f"conv{n}").set_weights([w.astype(np.float32) for w in folded])
     return model
+
+
+def unfold_batch_norm(
+    model: "keras.Model",
+    trainable: "keras.Model",
+    images: npt.NDArray[np.float32],
+) -> None:
+    """Set the weights of a network to train, so that it continues from a saved network.
+
+    This inverts `fold_batch_norm` with the temperature 1. Batch normalization without a scale
+    divides each channel by its standard deviation d > 0, and ReLU(x / d) = ReLU(x) / d. So
+    multiplying the next layer's weights by d restores the logits. This is exact for the means and
+    deviations of `images`, which become the moving averages.
+
+    Args:
+        model: a network of convolutions conv1, conv2, …, as `fold_batch_norm` returns it.
+        trainable: the same network with batch normalization norm1, norm2, … and with logits.
+        images: (N, H, W, channels) from 0 to 1, on which the means and deviations are measured.
+    """
+    import keras
+
+    deviation: npt.NDArray[np.float64] | None = None
+    for name in [layer.name for layer in model.layers if layer.get_weights()]:
+        kernel, bias = model.get_layer(name).get_weights()
+        if name.startswith("conv"):
+            kernel = np.asarray(kernel, np.float64)
+            if deviation is not None:
+                kernel = _with_scaled_inputs(kernel, deviation)
+            trainable.get_layer(name).set_weights([kernel.astype(np.float32)])
+            norm = trainable.get_layer(name.replace("conv", "norm"))
+            values = np.asarray(
+                keras.Model(trainable.input, norm.input)(images, training=False), np.float64
+            )
+            axes = tuple(range(values.ndim - 1))
+            mean, variance = values.mean(axes), values.var(axes)
+            deviation = np.sqrt(variance + norm.epsilon)
+            new = [(mean + bias) / deviation, mean, variance]
+            norm.set_weights([weights.astype(np.float32) for weights in new])
+            continue
+        if deviation is not None:
+            kernel, deviation = _with_scaled_inputs(kernel, deviation.astype(np.float32)), None
+        trainable.get_layer(name).set_weights([kernel, bias])
+
+
+def _with_scaled_inputs(
+    kernel: npt.NDArray[np.floating], factors: npt.NDArray[np.floating]
+) -> npt.NDArray[np.floating]:
+    """Multiply the weights of each input channel of a convolution or dense layer by its factor."""
+    by_channel = kernel.reshape(-1, len(factors), kernel.shape[-1])
+    return (by_channel * factors[:, None]).reshape(kernel.shape)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ from train.evaluation.rejection import fit_rejection_model, lower_threshold
 from train.fitting import teachers
 from train.fitting.event_log import EventLog
 from train.fitting.fit import Training, fit
+from train.fitting.trained import load_start
 from train.keras_import import keras_import
 from train.model import Network
 from train.negatives import DIGITS
@@ -54,6 +55,9 @@ from train.user_network import UserNetwork
 if TYPE_CHECKING:
     from train.fitting.fit import Batch
 
+# Chooses the validation images. It is not `seed`: a teacher, and a network that a training starts
+# from, must not have been trained on the validation images of this run.
+_VALIDATION_SEED = 0
 MAX_PHOTO_NEGATIVES = 10_000  # with fewer training images, as many as these
 
 
@@ -70,6 +74,7 @@ def run(
     network: Network | None = None,
     report_data: bool = True,
     teacher_paths: Sequence[Path] = (),
+    start_paths: Sequence[Path] = (),
 ) -> Artifact:
     """Train, evaluate and save a network; print the progress and the results.
 
@@ -97,6 +102,8 @@ def run(
         report_data: whether to print a summary of the data set and warnings about it to stderr.
         teacher_paths: `.keras` artifacts of the same form and classes, whose scores are part of
             the targets; see `train.fitting.teachers`.
+        start_paths: `.keras` artifacts of the same form and classes; the training starts from the
+            mean of their weights. Empty for random weights. `network` must then be `Network`.
 
     Returns:
         The saved artifact.
@@ -127,10 +134,12 @@ def run(
     if not is_mnist_form:
         print(f"images of {form}, from {printable(data_set.name)}")
     if known is None:
-        train, validation_split = load.stratified_split(data_set.train, validation, seed)
+        train, validation_split = load.stratified_split(
+            data_set.train, validation, _VALIDATION_SEED
+        )
     else:
         train, validation_split = writers.split_by_writer(
-            data_set.train, known.writer, validation, seed
+            data_set.train, known.writer, validation, _VALIDATION_SEED
         )
     print(
         f"{printable(data_set.name)}: {len(train):,} training images, "
@@ -153,6 +162,10 @@ def run(
         share = f"{100 * recipe.drawn_share:.0f} % of each batch"
         print(f"{len(drawn):,} negatives made from the training images: {share}")
     training = Training(recipe, train, len(data_set.labels), seed, drawn, network, teaching)
+    started_from: tuple[str, ...] = ()
+    if start_paths:
+        started_from, model = load_start(start_paths, form, data_set.labels)
+        training.start_from(model)
     # Everything that determines the result; a checkpoint is only resumed with the same settings.
     settings = json.dumps(
         {
@@ -165,6 +178,7 @@ def run(
             **({} if is_mnist_form else {"form": str(form)}),
             **({"network": network.sha256} if isinstance(network, UserNetwork) else {}),
             **({} if teaching is None else {"teachers": teaching.digests}),
+            **({"started from": started_from} if started_from else {}),
             "versions": dict(versions()),
         },
         sort_keys=True,
@@ -239,6 +253,7 @@ def run(
             ("validation loss", f"{val_loss:.5f}"),
             *((("network", network.name),) if isinstance(network, UserNetwork) else ()),
             *((("teachers", ", ".join(teaching.digests)),) if teaching is not None else ()),
+            *((("started from", ", ".join(started_from)),) if started_from else ()),
             *versions(),
         ),
         rejection_model=rejection_model,
@@ -250,7 +265,7 @@ def run(
     is_photo = form.name == PHOTO
     with interrupt.immediate():
         for name, figure in (
-            ("curves", plots.curves(history)),
+            *((("curves", plots.curves(history)),) if history else ()),
             ("confusion", plots.confusion(test_scores, test.labels, labels)),
             (
                 "mistakes",

@@ -22,7 +22,7 @@ from train.checkpoint import Checkpoint, Epoch
 from train.data.splits import Split
 from train.evaluation.evaluate import logits_of, loss_and_accuracy
 from train.fitting.teachers import Teachers
-from train.model import Network
+from train.model import Network, unfold_batch_norm
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ MAX_CLASS_IMBALANCE = 2.0
 # ExponentialMovingAverage. So the average forgets the random initial weights in the first steps.
 _EMA_WARMUP_STEPS = 10
 _LIGHT_SEED = 1 << 20  # added to the seed, so that light does not follow the distortion
+_BATCHES_TO_START = 8  # on which `start_from` measures the statistics of batch normalization
 _PREPARING_THREADS = 2  # threads that augment and corrupt batches
 _PREFETCHED_BATCHES = 4  # batches prepared in advance; beyond that, preparation waits
 
@@ -110,6 +111,21 @@ class Training:
         self._labels = tf.constant(np.concatenate([pool.labels for pool in pools]))
         self._weights = tf.constant(class_weights(split.labels, classes), tf.float32)
         self._step = tf.function(self._take_step)
+
+    def start_from(self, model: "keras.Model") -> None:
+        """Start from the weights of a saved network instead of random ones.
+
+        Batch normalization begins with the statistics of some batches of the middle epoch, which
+        has the distortion and the corruption of most epochs.
+
+        Args:
+            model: a network of the same layers, as `Network.inference` returns it with the
+                temperature 1.
+        """
+        batches = self.batches(self.recipe.epochs // 2).take(_BATCHES_TO_START)
+        images = np.concatenate([images.numpy() for images, _ in batches])
+        unfold_batch_norm(model, self.network, images)
+        self.average.set_weights(self.network.get_weights())
 
     def run_epoch(
         self, epoch: int, watch: Callable[[Iterable["Batch"]], Iterable["Batch"]] = iter

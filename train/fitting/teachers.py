@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.errors import EdgeError, first_line
-from runtime.model import artifact
-from runtime.model.spec import CLASSES
 from runtime.preprocess.form import Form
+from train.fitting.trained import load_trained
 
 if TYPE_CHECKING:
     import keras
@@ -60,28 +58,5 @@ def load(paths: Sequence[Path], form: Form, labels: tuple[str, ...]) -> Teachers
     """
     if not paths:
         return None
-    import keras
-
-    digests, models = [], []
-    for path in paths:
-        spec = artifact.read(path).spec
-        if path.suffix != ".keras" or spec.kind != CLASSES or spec.interface is not None:
-            raise EdgeError(f"--teacher {path}: pass a .keras file that digit-edge train wrote")
-        if spec.pixel_form != form:
-            raise EdgeError(
-                f"--teacher {path} takes images of {spec.pixel_form}, and this training uses "
-                f"{form}: train the teacher with the same --size, --color and --form"
-            )
-        if spec.labels != labels:
-            raise EdgeError(
-                f"--teacher {path} has other classes than the data: train the teacher on the same "
-                "classes"
-            )
-        try:
-            models.append(keras.saving.load_model(path, compile=False))
-        except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError) as error:
-            raise EdgeError(
-                f"--teacher {path}: Keras cannot open it ({first_line(error)}): train it again"
-            ) from error
-        digests.append(spec.digest)
-    return Teachers(tuple(digests), tuple(models))
+    opened = [load_trained("--teacher", path, form, labels) for path in paths]
+    return Teachers(tuple(spec.digest for spec, _ in opened), tuple(model for _, model in opened))

@@ -14,8 +14,9 @@ from runtime.multi_digit.line_reader import HEIGHT_PX, UNKNOWN
 from train import checkpoint
 from train.checkpoint import Checkpoint, Epoch
 from train.lines.batches import BatchSource, LineBatch
-from train.lines.network import build_trainable, unfold_batch_norm
+from train.lines.network import build_trainable
 from train.lines.recipe import LineRecipe
+from train.model import unfold_batch_norm
 
 if TYPE_CHECKING:
     import keras
@@ -73,7 +74,7 @@ class LineTraining:
     def start_from(self, model: "keras.Model", pixels: npt.NDArray[np.uint8]) -> None:
         """Start from the weights of a saved network, see `unfold_batch_norm`."""
         for network in (self.network, self.average):
-            unfold_batch_norm(model, network, pixels)
+            unfold_batch_norm(model, network, pixels / np.float32(255))
 
     def run(self, batches: Iterator[LineBatch], first: int) -> float:
         """Train on batches, the first of step `first`; return the mean loss."""

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime.multi_digit.line_reader import HEIGHT_PX
 from train.model import NORM_EPSILON, NORM_MOMENTUM, initial_seed
@@ -89,39 +88,3 @@ def fold_batch_norm(trained: "keras.Model") -> "keras.Model":
         folded = [kernel * factor, shift - mean * factor]
         model.get_layer(f"conv{n}").set_weights([w.astype(np.float32) for w in folded])
     return model
-
-
-def unfold_batch_norm(
-    model: "keras.Model", trainable: "keras.Model", pixels: npt.NDArray[np.uint8]
-) -> None:
-    """Set the weights of `trainable` to those of a saved network, so that it scores the same.
-
-    Batch normalization without a scale divides each channel by its standard deviation d. For d > 0,
-    ReLU(x / d) = ReLU(x) / d. So multiplying the next layer's weights by d restores the logits.
-    This is exact only for the means and deviations of `pixels`, which become the moving averages.
-
-    Args:
-        model: see `build`.
-        trainable: see `build_trainable`, of the same number of classes.
-        pixels: (N, 32, width, 1), lines on which the means and deviations are measured.
-    """
-    from keras import ops
-
-    x = ops.cast(pixels, "float32") / 255.0
-    deviation = np.ones(1)
-    for n, (_, _, pool) in enumerate(LAYERS, 1):
-        kernel, bias = model.get_layer(f"conv{n}").get_weights()
-        kernel = kernel * deviation[:, None]
-        trainable.get_layer(f"conv{n}").set_weights([kernel])
-        x = ops.conv(x, kernel.astype(np.float32), padding="same")
-        if pool != (1, 1):
-            x = ops.max_pool(x, pool)
-        values = np.asarray(x, np.float64)
-        mean, variance = values.mean(axis=(0, 1, 2)), values.var(axis=(0, 1, 2))
-        norm = trainable.get_layer(f"norm{n}")
-        deviation = np.sqrt(variance + norm.epsilon)
-        norm.set_weights([(mean + bias) / deviation, mean, variance])
-        x = ops.relu((values + bias) / deviation)
-        x = ops.cast(x, "float32")
-    kernel, bias = model.get_layer("scores").get_weights()
-    trainable.get_layer("scores").set_weights([kernel * deviation[:, None], bias])

@@ -80,9 +80,9 @@ def test_published_network_can_teach():
             "digits.keras",
             Form(PHOTO, (32, 32, 3)),
             DIGITS,
-            "train the teacher with the same --size",
+            "a network trained with the same --size",
         ),
-        ("digits.keras", MNIST_FORM, ("cat", "dog"), "train the teacher on the same classes"),
+        ("digits.keras", MNIST_FORM, ("cat", "dog"), "a network trained on the same classes"),
         ("missing.keras", MNIST_FORM, DIGITS, "check the path"),
     ],
 )
