@@ -132,7 +132,8 @@ def _summary(report: PhotosReport) -> Table:
 
     def add_maximum(name: str, count: int, n: int, maximum: float) -> None:
         if n:
-            verdict = _verdict(count / n <= maximum, f"≤ {100 * maximum:g} %")
+            # Compared as it is printed: 5 of 1,653 are 0.30 %.
+            verdict = _verdict(round(count / n, 4) <= maximum, f"≤ {100 * maximum:g} %")
             lines.append((name, f"{count} of {n}", percent(count / n), verdict))
 
     singles, numbers, negatives = report.singles, report.numbers, report.negatives
