@@ -24,8 +24,8 @@ CROP_HEIGHT_PX = 64  # a taller line is scaled down to this height; the line rea
 _MAX_CROP_PIXELS = 4_000_000  # of the page; a larger line is not cropped
 
 # The line in the page.
-_MARGIN_SHARE = 0.13  # of the digits' height; margin above and below them
-_SIDE_MARGIN_SHARE = 0.35  # of the digits' height; margin to the left and to the right
+MARGIN_SHARE = 0.13  # of the digits' height; margin above and below them
+SIDE_MARGIN_SHARE = 0.35  # of the digits' height; margin to the left and to the right
 _MIN_TALL_HEIGHTS = 0.5  # digit heights; shorter components do not decide where a line is
 _TOP_QUANTILE = 0.1  # of the tops of the tall digits; the top of a line
 _BOTTOM_QUANTILE = 0.9  # of the bottoms of the tall digits; the bottom of a line
@@ -136,10 +136,10 @@ def _crop(writing: Writing, line: TextLine, claimed: npt.NDArray[np.bool_]) -> L
         height,
     )
     page_rows, page_columns = writing.contrast.shape
-    left = max(int(first_column - _SIDE_MARGIN_SHARE * height), 0)
-    right = min(int(last_column + _SIDE_MARGIN_SHARE * height) + 1, page_columns)
-    crop_top = top - _MARGIN_SHARE * height
-    crop_height = round(height * (1 + 2 * _MARGIN_SHARE))
+    left = max(int(first_column - SIDE_MARGIN_SHARE * height), 0)
+    right = min(int(last_column + SIDE_MARGIN_SHARE * height) + 1, page_columns)
+    crop_top = top - MARGIN_SHARE * height
+    crop_height = round(height * (1 + 2 * MARGIN_SHARE))
     if crop_height * (right - left) > _MAX_CROP_PIXELS:
         return None
     column_tops = crop_top + _falls(line.boxes, left, right, slope, height)
@@ -262,7 +262,7 @@ def crop_whole(gray: Gray, all_rows: bool = False) -> LineCrop | None:
     ends = np.array((_WHOLE_TOP_SHARE, _WHOLE_BOTTOM_SHARE)) * ink_down_to_row[-1]
     top, bottom = np.searchsorted(ink_down_to_row, ends).tolist()
     height = max(bottom - top, 1)
-    margin = round(_MARGIN_SHARE * height)
+    margin = round(MARGIN_SHARE * height)
     if all_rows:
         if height < _MIN_ALL_ROWS_SHARE * len(ink):
             return None

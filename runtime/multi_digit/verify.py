@@ -645,7 +645,7 @@ def _left_over(
     tops, bottoms = found.boxes[:, 1], found.boxes[:, 3]
     widths, heights = (found.boxes[:, 2:] - found.boxes[:, :2]).T
     is_other = unused & ~_are_sides(found, shape, digit, at_end)
-    # On a curved baseline, the digits of a line are lower than its `digit_height`.
+    # On a curved baseline, the digits of a line are shorter than its `digit_height`.
     is_other &= heights >= _MIN_LEFT_OVER_HEIGHTS * min(digit_height, digit[3] - digit[1])
     is_dash = (
         unused

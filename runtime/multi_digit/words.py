@@ -11,21 +11,19 @@ from itertools import pairwise
 import numpy as np
 
 from runtime.multi_digit.layout import bounding_box
-from runtime.multi_digit.line_crop import LineCrop
+from runtime.multi_digit.line_crop import MARGIN_SHARE, SIDE_MARGIN_SHARE, LineCrop
 from runtime.multi_digit.verify import Symbol
 
 _MIN_GAP_HEIGHTS = 0.7  # digit heights; gap between two words
 _MIN_ACCEPTED_SHARE = 0.5  # of a line's symbols
-_MARGIN_HEIGHTS = 0.13  # digit heights; margin above and below the ink of a word
-_SIDE_MARGIN_HEIGHTS = 0.35  # digit heights; margin to the left and to the right
-_STRONG_INK = 102  # of 255; weaker ink does not decide where a word is
+_STRONG_INK = 102  # of 255; the rows with such ink are the height of a word
 
 
 def doubtful_words(symbols: list[Symbol], digit_height: float) -> list[slice]:
-    """Return where a line has words with a doubtful symbol; none if the line is one word.
+    """Return the words of a line that have a doubtful symbol, as slices of its symbols.
 
-    None either if less than half of its symbols are accepted: it is probably no line of numbers, or
-    upside down, and its words are not worth the time.
+    The list is empty if the line is a single word. It is also empty if less than half of the
+    symbols are accepted: such a line is probably upside down, or is not a line of numbers.
 
     Args:
         symbols: of the line, from left to right.
@@ -51,12 +49,12 @@ def crop_word(crop: LineCrop, symbols: list[Symbol]) -> tuple[LineCrop, int, int
         The crop of the word, and its left and top edge in that of the line; None if it has no ink.
     """
     left, _, right, _ = bounding_box(np.array([symbol.box for symbol in symbols]))
-    side = round(_SIDE_MARGIN_HEIGHTS * crop.digit_height)
+    side = round(SIDE_MARGIN_SHARE * crop.digit_height)
     left, right = max(left - side, 0), min(right + side, crop.ink.shape[1])
     rows = np.flatnonzero((crop.digits[:, left:right] > _STRONG_INK).any(axis=1))
     if not len(rows):
         return None
-    margin = round(_MARGIN_HEIGHTS * crop.digit_height)
+    margin = round(MARGIN_SHARE * crop.digit_height)
     top, bottom = max(int(rows[0]) - margin, 0), min(int(rows[-1]) + 1 + margin, len(crop.ink))
     column, row = left / crop.scale, top / crop.scale
     word = replace(

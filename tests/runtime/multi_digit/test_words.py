@@ -1,42 +1,20 @@
 """Words of a line are read again from their own crops if a symbol is doubtful."""
 
-import functools
-from typing import Any
-
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from sklearn.datasets import load_digits
 
-from runtime.classifier import Classifier
 from runtime.multi_digit import read_lines
 from runtime.multi_digit.line_crop import LineCrop
 from runtime.multi_digit.verify import Symbol
 from runtime.multi_digit.words import crop_word, doubtful_words, moved, replaces
+from tests.runtime.multi_digit.test_read_lines import CLASSIFIER, HEIGHT, Array, glyphs
 
 pytestmark = pytest.mark.portable
-
-Array = np.ndarray[Any, np.dtype[Any]]
-HEIGHT = 48
-CLASSIFIER = Classifier.load()
 
 
 def symbol(label: str, left: int, accepted: bool = True, proposed: float = 0.9) -> Symbol:
     return Symbol(label, 0.9, accepted, (left, 10, left + 20, 40), None, proposed)
-
-
-@functools.cache
-def glyphs() -> dict[str, list[Array]]:
-    digits = load_digits()
-    found: dict[str, list[Array]] = {str(digit): [] for digit in range(10)}
-    for label, digit in zip(digits.target[:300], digits.images[:300], strict=True):
-        image = Image.fromarray(digit.astype(np.float32)).resize(
-            (HEIGHT, HEIGHT), Image.Resampling.BICUBIC
-        )
-        ink = np.clip((np.asarray(image) - 7) / 2 + 0.5, 0, 1)
-        rows, columns = (np.flatnonzero((ink > 0.1).any(axis=axis)) for axis in (1, 0))
-        found[str(label)].append(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    return found
 
 
 def low_one(height: float) -> Array:
