@@ -67,7 +67,7 @@ def _compare(best: PageReading, other: PageReading) -> PageReading:
     text, other_text = (proposed_text(page.lines[0].symbols) for page in (best, other))
     if len(other_text) > len(text):
         best, other, text, other_text = other, best, other_text, text
-    confirmed = common_places(text, other_text)
+    confirmed = set(common_places(text, other_text))
     # If the other view has ink that it cannot read, it does not contradict.
     whole = "".join(symbol.label for symbol in other.lines[0].symbols)
     matcher = difflib.SequenceMatcher(None, text, whole, autojunk=False)
@@ -86,8 +86,12 @@ def _compare(best: PageReading, other: PageReading) -> PageReading:
     )
 
 
-def common_places(text: str, other: str) -> set[int]:
-    """Return the indices of the characters of a text that another text has in the same order."""
+def common_places(text: str, other: str) -> dict[int, int]:
+    """Return the places of the characters of a text that another text has in the same order.
+
+    Returns:
+        Index in `text` → index in `other`.
+    """
     matcher = difflib.SequenceMatcher(None, text, other, autojunk=False)
     blocks = matcher.get_matching_blocks()
-    return {index for start, _, size in blocks for index in range(start, start + size)}
+    return {start + n: other_start + n for start, other_start, size in blocks for n in range(size)}

@@ -38,7 +38,7 @@ from runtime.multi_digit.page_reading import (
 )
 from runtime.multi_digit.page_views import common_places, elect
 from runtime.multi_digit.recognize import MAX_HELD_PIXELS, Page, Recognition, View, find_views
-from runtime.multi_digit.verify import Predict, Symbol, verify
+from runtime.multi_digit.verify import Predict, Symbol, accept_agreed, verify
 from runtime.multi_digit.words import crop_word, doubtful_words, moved, replaces
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
@@ -268,8 +268,10 @@ class _PageReader:
         """If a digit is not certain, read a line narrower and wider, too, and let them vote.
 
         The reading that two of them have is taken, otherwise the one of the best score. A digit
-        that is not certain is accepted only if another reading has it, too. If the further readings
-        are too much work, the line keeps its first reading, and only the certain digits of it.
+        that is not certain is accepted only if another reading has it, too; a digit of which all
+        three are confident is accepted whatever the digit network reads (`accept_agreed`). If the
+        further readings are too much work, the line keeps its first reading, and only the certain
+        digits of it.
 
         Args:
             crop: the line.
@@ -294,18 +296,28 @@ class _PageReader:
                 taken = max(range(len(verified)), key=lambda n: line_score(verified[n]))
                 symbols = verified[taken]
         except _TooMuchWork:
-            texts, taken = texts[:1], 0
+            readings, texts, taken = readings[:1], texts[:1], 0
         # The labels of the symbols may differ from `texts[taken]`: the digit network corrects
         # digits, and the flag of a 1 is dropped.
-        text = proposed_text(symbols)
-        others = (*texts[:taken], *texts[taken + 1 :])
-        confirmed = set().union(*(common_places(text, other) for other in others))
-        return [
+        text, indices = proposed_text(symbols), proposed_indices(symbols)
+        places = [common_places(text, other) for other in texts]
+        confirmed = set().union(*(places[:taken] + places[taken + 1 :]))
+        symbols = [
             symbol
             if index is None or index in confirmed or symbol.proposal_confidence >= _CERTAIN
             else replace(symbol, accepted=False)
-            for index, symbol in zip(proposed_indices(symbols), symbols, strict=True)
+            for index, symbol in zip(indices, symbols, strict=True)
         ]
+        if len(readings) == 1:
+            return symbols
+        agreed = [
+            min(
+                0.0 if index not in place else reading[place[index]].confidence
+                for place, reading in zip(places, readings, strict=True)
+            )
+            for index in indices
+        ]
+        return accept_agreed(symbols, agreed)
 
     def _read_words(self, crop: LineCrop, symbols: list[Symbol]) -> list[Symbol]:
         """Read the words of a line that have a doubtful symbol again, each from its own crop."""

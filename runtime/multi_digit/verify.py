@@ -50,6 +50,8 @@ MIN_ONE_CONFIDENCE = 0.9  # of any other 1, which may be another stroke
 MIN_SHORT_LINE_CONFIDENCE = 0.6  # of a digit other than 1 in a short line; it must not be rejected
 CERTAIN = 0.99  # of a digit other than 1 for which the digit network reads another digit
 CERTAIN_ONE = 0.997  # of a 1 for which the digit network reads another digit
+AGREED = 0.9  # of a digit other than 1 in each of three readings, whatever the digit network reads
+AGREED_ONE = 0.7  # of a 1 in each of three readings
 
 _MAX_SHORT_LINE_SYMBOLS = 2  # symbols of a short line, which may be a letter or a drawing
 _CLEAR_PROBABILITY = 0.95  # least confidence of the digit network in a digit that is clear
@@ -129,6 +131,7 @@ class Symbol:
     box: Box
     prediction: Prediction | None = None
     proposal_confidence: float = 0.0
+    is_refuted: bool = False
 
     @property
     def is_left_over(self) -> bool:
@@ -144,6 +147,29 @@ class Symbol:
     def is_doubtful(self) -> bool:
         """Whether it may be a digit and is not accepted."""
         return not self.accepted and not self.is_other
+
+
+def accept_agreed(symbols: list[Symbol], agreed: list[float]) -> list[Symbol]:
+    """Accept the digits of a line that all of its readings have.
+
+    The digits of a short line stay as they are: a letter may be read as the same digits each time.
+
+    Args:
+        symbols: the line's symbols.
+        agreed: for each of them, the least confidence that the line reader has in it in any
+            reading; 0 if a reading does not have it.
+    """
+    if len(symbols) <= _MAX_SHORT_LINE_SYMBOLS:
+        return symbols
+    return [
+        replace(symbol, accepted=True, confidence=max(symbol.confidence, confidence))
+        if symbol.is_doubtful
+        and not symbol.is_left_over
+        and not symbol.is_refuted
+        and confidence >= (AGREED_ONE if symbol.label == "1" else AGREED)
+        else symbol
+        for symbol, confidence in zip(symbols, agreed, strict=True)
+    ]
 
 
 def verify(
@@ -269,9 +295,9 @@ def _judge(
         return Symbol(UNKNOWN, proposal.confidence, False, piece.box, None, proposal.confidence)
     prediction = piece.prediction
     if prediction is None or piece.ink is None or piece.pixels is None:
-        return Symbol(proposal.label, 0.0, False, piece.box, None, proposal.confidence)
+        return Symbol(proposal.label, 0.0, False, piece.box, None, proposal.confidence, True)
     if is_filled_shape(piece.ink > 0.5):
-        return Symbol(proposal.label, 0.0, False, piece.box, prediction, _IMPLAUSIBLE)
+        return Symbol(proposal.label, 0.0, False, piece.box, prediction, _IMPLAUSIBLE, True)
     if _corrects(prediction, piece, proposal) and confirm(prediction, piece.pixels):
         corrected, confidence = prediction.label, prediction.confidence
         return Symbol(corrected, confidence, True, piece.box, prediction, proposal.confidence)
@@ -282,12 +308,20 @@ def _judge(
     if is_short or proposal.confidence < MIN_CONFIDENCE:
         accepted = accepted and prediction.accepted and confirm(prediction, piece.pixels)
     if proposal.label == "1" and _is_dash(piece.box):
-        return Symbol("1", 0.0, False, piece.box, prediction, _IMPLAUSIBLE)
-    if proposal.label == "1":
-        accepted = accepted and not _may_be_other_stroke(piece, crop)
+        return Symbol("1", 0.0, False, piece.box, prediction, _IMPLAUSIBLE, True)
+    is_refuted = proposal.label == "1" and _may_be_other_stroke(piece, crop)
+    accepted = accepted and not is_refuted
     probability = float(prediction.scores[int(proposal.label)])
     confidence = proposal.confidence * (1.0 if proposal.confidence >= CERTAIN else probability)
-    return Symbol(proposal.label, confidence, accepted, piece.box, prediction, proposal.confidence)
+    return Symbol(
+        proposal.label,
+        confidence,
+        accepted,
+        piece.box,
+        prediction,
+        proposal.confidence,
+        is_refuted,
+    )
 
 
 def _is_dash(box: Box) -> bool:
@@ -366,7 +400,7 @@ def _reject_slashes(symbols: list[Symbol], pieces: list["_Piece"]) -> list[Symbo
     least_lean = float(np.median([_lean(piece.ink) for piece in others])) + _MAX_ONE_LEAN
     least_height = float(np.median([piece.box[3] - piece.box[1] for piece in others]))
     return [
-        replace(symbol, accepted=False)
+        replace(symbol, accepted=False, is_refuted=True)
         if index
         and symbol.label == "1"
         and symbol.proposal_confidence < _UPRIGHT_ONE
