@@ -15,7 +15,7 @@ from runtime.multi_digit.layout import (
 )
 from runtime.multi_digit.line_reader import HEIGHT_PX
 from runtime.preprocess.background import subtract_background
-from runtime.preprocess.connected_components import IndexArray, Plane
+from runtime.preprocess.connected_components import IndexArray, Plane, find_components
 from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.ruled_lines import remove_ruled_lines
 from runtime.preprocess.segment import Box, dilate, missing_stroke_width
@@ -38,6 +38,10 @@ _MAX_DIGIT_WIDTH_HEIGHTS = 1.1  # digit heights; wider ink is several touching d
 _MAX_BESIDE_HEIGHTS = 2.0  # digit heights of the line; taller ink is not a digit
 _MAX_BESIDE_OFFSET_HEIGHTS = 0.5  # digit heights; vertical distance of its center from the line's
 _MAX_BESIDE_GAP_HEIGHTS = 2.0  # digit heights; horizontal gap between it and the line
+
+# Strokes beside a line that are a part of a dark area.
+_MIN_STROKES_WIDTH_HEIGHTS = 0.35  # digit heights; narrower ink is the edge of the area
+_MAX_STROKES_FILL = 0.75  # ink of strokes / area of their box, which is at most one digit wide
 
 # A whole image as one line.
 _MIN_INK = 0.4  # of full ink; fainter pixels are not ink
@@ -129,9 +133,11 @@ def _crop(writing: Writing, line: TextLine, claimed: npt.NDArray[np.bool_]) -> L
     tops, bottoms = tall[:, 1] - slope * across, tall[:, 3] - slope * across
     top = float(np.quantile(tops, _TOP_QUANTILE))
     height = max(float(np.quantile(bottoms, _BOTTOM_QUANTILE)) - top, 1.0)
+    span = int(line.boxes[:, 0].min()), int(line.boxes[:, 2].max())
+    strokes = _strokes_of_areas(writing, claimed, span, (top, slope), height)
     first_column, last_column = _with_ink_beside(
-        writing.all_components.boxes[~claimed],
-        (int(line.boxes[:, 0].min()), int(line.boxes[:, 2].max())),
+        np.concatenate([writing.all_components.boxes[~claimed], strokes]),
+        span,
         (top, slope),
         height,
     )
@@ -213,6 +219,55 @@ def _with_ink_beside(
         if left - max_gap <= last_column < right:
             last_column = right
     return first_column, last_column
+
+
+def _strokes_of_areas(
+    writing: Writing,
+    claimed: npt.NDArray[np.bool_],
+    span: tuple[int, int],
+    top: tuple[float, float],
+    height: float,
+) -> IndexArray:
+    """Return the boxes, (N, 4), of strokes beside a line where a dark area touches them.
+
+    A digit that touches a shadow, a dark corner or the edge of a desk is a part of that component.
+
+    Args:
+        writing: of the page.
+        claimed: see `_crop`.
+        span: see `_with_ink_beside`.
+        top: see `_with_ink_beside`.
+        height: of the line's digits.
+    """
+    boxes = writing.all_components.boxes
+    areas = boxes[~claimed & (boxes[:, 3] - boxes[:, 1] >= _MAX_BESIDE_HEIGHTS * height)]
+    page_rows, page_columns = writing.all_ink.shape
+    reach = int((_MAX_BESIDE_GAP_HEIGHTS + _MAX_DIGIT_WIDTH_HEIGHTS) * height)
+    digit_width = int(_MAX_DIGIT_WIDTH_HEIGHTS * height)
+    found = [np.empty((0, 4), np.intp)]
+    for first, last in ((span[0] - reach, span[0]), (span[1], span[1] + reach)):
+        left, right = max(first, 0), min(last, page_columns)
+        first_row = top[0] + top[1] * (left + right) / 2
+        upper, lower = max(int(first_row), 0), min(int(first_row + height), page_rows)
+        overlaps = (areas[:, :2] < (right, lower)) & (areas[:, 2:] > (left, upper))
+        if not overlaps.all(axis=1).any():
+            continue
+        ink = writing.all_ink[upper:lower, left:right]
+        pieces = find_components(ink, ink.astype(np.float32))
+        if pieces is None:
+            continue
+        for start, top_row, end, bottom_row in pieces.boxes.tolist():
+            # Only the part next to the line, as wide as a digit: the area may begin behind it.
+            if first < span[0]:
+                start = max(start, end - digit_width)
+            else:
+                end = min(end, start + digit_width)
+            fill = ink[top_row:bottom_row, start:end].mean()
+            is_wide = end - start >= _MIN_STROKES_WIDTH_HEIGHTS * height
+            if is_wide and fill <= _MAX_STROKES_FILL:
+                box = (start + left, top_row + upper, end + left, bottom_row + upper)
+                found.append(np.array([box], np.intp))
+    return np.concatenate(found)
 
 
 def _falls(boxes: IndexArray, left: int, right: int, slope: float, height: float) -> Floats:

@@ -129,3 +129,17 @@ def test_thin_1_as_high_as_the_crop_is_not_the_side_of_a_box(text: str) -> None:
     got = read(ink)[0]
     assert got[: len(text)] == text.replace("1", "7")
     assert got[len(text) :] in ("1", "?")
+
+
+@pytest.mark.parametrize("into_px", [12, 20])
+@pytest.mark.parametrize(("text", "seed"), [("9642", 0), ("9642", 1), ("8305", 1)])
+def test_digit_that_a_dark_area_touches_is_not_left_out(text: str, seed: int, into_px: int) -> None:
+    """The first digit was a part of the area, and left out without a `?`."""
+    ink = number(text, margin=120, gap=0.5, seed=seed)
+    rows, columns = np.indices(ink.shape)
+    first = np.flatnonzero(ink.any(axis=0))[0]
+    page = paper(ink)
+    in_area = columns < first + into_px + 0.1 * (rows - 120)
+    (line,) = CLASSIFIER.read(np.where(in_area, page // 2, page)).lines
+    assert len(line) == len(text)
+    assert line.endswith(text[1:])
