@@ -19,7 +19,7 @@
 
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-%/installed
-.PHONY: run test test-slow test-scale fuzz pi pi-page mcu wasm portability lint lock publish clean FORCE
+.PHONY: run test test-slow test-scale fuzz pi pi-page mcu wasm portability lint lock publish publish-digits clean FORCE
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -147,8 +147,24 @@ lint: .venv/installed
 .venv-metadata/installed: PIP += --no-deps
 
 # The artifacts in runtime/pretrained/; an interrupted training is resumed.
-publish: .venv/installed
-	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)$(WITH_WRITERS)
+# The published digit network is the mean of the weights of three (docs/experiments.md, "The mean of
+# tuned networks"): `first` from random weights, `tuned-5` and `tuned-6` from those before them.
+PUBLISHED = models/published
+TRAIN = .venv/bin/python -m train --published --resume$(WITH_DATA)$(WITH_WRITERS)
+TUNE = $(TRAIN) --set corrupted_fraction=1 --set distortion.shift_px=1.75
+start = $(foreach name,$(1),--start-from $(PUBLISHED)/$(name).keras)
+teach = $(foreach name,$(1),--teacher $(PUBLISHED)/$(name).keras)
+publish-digits: .venv/installed
+	$(TRAIN) --out $(PUBLISHED)/first.keras
+	$(TUNE) --set corruption.share=0.42 --epochs 50 --seed 1 $(call start,first) --out $(PUBLISHED)/tuned-1.keras
+	$(TUNE) --set corruption.share=0.42 --epochs 50 --seed 2 --set teacher_share=0.5 $(call start,first) $(call teach,first) --out $(PUBLISHED)/tuned-2.keras
+	$(TUNE) --set corruption.share=0.42 --set learning_rate=1.5e-3 --epochs 40 --seed 3 $(call start,first tuned-1 tuned-2) $(call teach,first tuned-1 tuned-2) --out $(PUBLISHED)/tuned-3.keras
+	$(TUNE) --set corruption.share=0.42 --epochs 40 --seed 4 $(call start,first) $(call teach,first tuned-1 tuned-2) --out $(PUBLISHED)/tuned-4.keras
+	$(TUNE) --set corruption.share=0.42 --set learning_rate=1.5e-3 --epochs 36 --seed 5 $(call start,first tuned-3 tuned-4) $(call teach,first tuned-3 tuned-4) --out $(PUBLISHED)/tuned-5.keras
+	$(TUNE) --set corruption.share=0.38 --set learning_rate=1.5e-3 --epochs 30 --seed 8 $(call start,tuned-5 tuned-5 first) $(call teach,first tuned-3 tuned-5) --out $(PUBLISHED)/tuned-6.keras
+	.venv/bin/python -m train --published --epochs 0$(WITH_DATA)$(WITH_WRITERS) $(call start,tuned-5 tuned-5 tuned-6 tuned-6 first) --out $(PUBLISHED)/digits.keras
+
+publish: publish-digits
 	.venv/bin/python -m export --model models/published/digits.keras$(WITH_DATA)
 	.venv/bin/python -m train.lines --resume --out models/published/lines.keras$(WITH_DATA)$(WITH_WRITERS)
 	.venv/bin/python -m export --model models/published/lines.keras$(WITH_DATA)

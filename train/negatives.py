@@ -42,15 +42,15 @@ _MIN_INK_LEVEL = 17  # of 255; lower gray levels on the canvas are set to 0, the
 
 
 def draw_negatives(n: int, seed: int) -> Pixels:
-    """Draw about 1.25 `n` images that are not digits, a third of them Latin letters.
+    """Draw about 1.3 `n` images that are not digits, a third of them Latin letters.
 
     Args:
         n: number of images that the shares of the kinds refer to, at least 20. The shares add up
-            to 1.25.
+            to 1.3.
         seed: random seed, a whole number from 0.
 
     Returns:
-        uint8 (about 1.25 n, 28, 28, 1), light ink (255) on a dark background (0) as in MNIST.
+        uint8 (about 1.3 n, 28, 28, 1), light ink (255) on a dark background (0) as in MNIST.
     """
     random = np.random.default_rng([seed, n])
     figures = polygons(n // 5, random)
@@ -60,6 +60,7 @@ def draw_negatives(n: int, seed: int) -> Pixels:
         scribbles(n // 10, random),
         figures,
         figures.swapaxes(1, 2),
+        boxes(n // 20, random),
         _blank_pages(n // 20, random),
         _specks(n // 20, random),
         _noise(n // 20, random),
@@ -172,6 +173,33 @@ def polygons(n: int, random: np.random.Generator) -> Pixels:
         else:
             width = int(random.integers(3, 7))
             ImageDraw.Draw(page).line([*points, points[0]], fill=255, width=width, joint="curve")
+        images.append(_distorted(page, random))
+    return np.stack(images)
+
+
+def boxes(n: int, random: np.random.Generator) -> Pixels:
+    """Draw outlines of boxes with square or round corners: empty windows, keys, form fields.
+
+    A box is at least 0.67 times as wide as high after the distortion: the 0 of a display is a
+    narrower box.
+
+    Args:
+        n: number of images, at least 1.
+        random: source of randomness.
+
+    Returns:
+        uint8 (n, 28, 28, 1), light ink (255) on a dark background (0) as in MNIST.
+    """
+    images = []
+    for _ in range(n):
+        page = Image.new("L", (_CANVAS_PX, _CANVAS_PX))
+        width = random.uniform(34, 44)
+        height = width * random.uniform(0.65, 1.1)
+        radius = random.uniform(0, 0.28) * min(width, height) if random.random() < 0.8 else 0.0
+        x, y = (_CANVAS_PX - width) / 2, (_CANVAS_PX - height) / 2
+        ImageDraw.Draw(page).rounded_rectangle(
+            (x, y, x + width, y + height), radius, outline=255, width=int(random.integers(2, 8))
+        )
         images.append(_distorted(page, random))
     return np.stack(images)
 

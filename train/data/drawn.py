@@ -19,7 +19,7 @@ Stroke = list[tuple[float, float]]
 Random = np.random.Generator
 
 # Relative numbers of drawn digits. The forms of 1, 4 and 7 differ most between countries.
-_CLASS_WEIGHTS = np.array([1.0, 2.4, 1.2, 1.2, 2.0, 1.2, 1.0, 2.8, 1.0, 1.2])
+_CLASS_WEIGHTS = np.array([1.0, 2.4, 1.2, 1.2, 2.0, 1.4, 1.0, 3.2, 1.0, 1.2])
 _HEIGHT_PX = 72.0  # height of a digit before it is reduced to MNIST's form
 _MARGIN_PX = 26  # around the digit's points, for the pen's width and the blur
 _TICK_SHARE = 0.12  # of the strokes, which end with a short movement of the pen in any direction
@@ -365,7 +365,12 @@ def _five(random: Random) -> list[Stroke]:
     form = random.random()
     if form < 0.45:
         return [[*bar, bar[-1], *down[1:], *bow]]
-    if form < 0.85:  # a bar that touches the stroke, or not
+    if form < 0.6:  # a bow that droops at its right end
+        droop = random.uniform(0.0, 0.18)
+        top = (random.uniform(0.3, 0.6) * x, -random.uniform(0.0, 0.08))
+        start = (random.uniform(0.02, 0.2), random.uniform(0.02, 0.1))
+        return [[(x, droop), top, start, *down[1:], *bow]]
+    if form < 0.88:  # a bar that touches the stroke, or not
         gap = random.uniform(-0.1, 0.2)
         lift = random.uniform(-0.12, 0.06)
         return [[*down, *bow], [(down[0][0] + gap, lift), (x + gap, lift - rise)]]
@@ -413,8 +418,8 @@ def _seven(random: Random) -> list[Stroke]:
         ]
         if random.random() < 0.3:  # begins with a sharp turn
             top.insert(1, top[1])
-    elif form < 0.82:  # a deep wave with sharp or round turns, like an n or a y
-        valley = random.uniform(0.18, 0.42)
+    elif form < 0.84:  # a deep wave with sharp or round turns, like an n or a y
+        valley = random.uniform(0.18, 0.45)
         top = [
             (random.uniform(-0.15, 0.06), valley + random.uniform(-0.12, 0.12)),
             (random.uniform(0.05, 0.3) * width, random.uniform(-0.02, 0.1)),
@@ -444,7 +449,7 @@ def _seven(random: Random) -> list[Stroke]:
     corner = [top[-1]] if form < 0.92 else []
     strokes = [[*top, *corner, middle, (foot, 1.0)]]
     tail = random.random()
-    wavy = 0.28 <= form < 0.82
+    wavy = 0.28 <= form < 0.84
     if tail < (0.24 if wavy else 0.15):  # a foot that turns to the right
         strokes[0][-1] = (foot, random.uniform(0.9, 1.0))
         strokes[0].append((foot + random.uniform(0.05, 0.4), random.uniform(0.93, 1.0)))
@@ -452,7 +457,11 @@ def _seven(random: Random) -> list[Stroke]:
         strokes[0][-1:] = [(foot + 0.03, 0.9), (foot - random.uniform(0.1, 0.4), 0.98)]
     barred = random.random() < (0.9 if wavy else 0.75)
     if barred:
-        y = random.uniform(0.38, 0.75)
+        y = (
+            random.uniform(0.38, 0.75)
+            if not wavy or random.random() < 0.6
+            else random.uniform(0.58, 0.82)
+        )
         x = width + (foot - width) * y + bend * (1 - abs(2 * y - 1))
         left, right = random.uniform(0.1, 0.42, 2)
         slope = random.normal(0.02, 0.07)
