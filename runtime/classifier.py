@@ -44,17 +44,30 @@ if TYPE_CHECKING:
 # Of a digit alone in a picture that is rejected as one digit; with less, nothing is read.
 _DOUBTFUL_CONFIDENCE = 0.5
 
-# Distance in digit heights of a digit from the ink around it, which is a frame that `read` removes.
-_MIN_FRAME_MARGIN_HEIGHTS = 0.08
+# A digit that `read` has read apart from other ink. Distances are in heights of the digit.
+_MIN_FRAME_MARGIN_HEIGHTS = 0.08  # from a frame around it, on each side
+_MIN_BESIDE_HEIGHTS = 0.3  # to the far end of ink on one side, such as a dash
+_MIN_BESIDE_CONFIDENCE = 0.95  # of a digit with ink on one side
 
 
-def _is_framed(recognition: "Recognition", box: Box) -> bool:
-    """Return whether the one digit that is accepted lies inside of the box of all ink."""
+def _is_read_apart(recognition: "Recognition", box: Box) -> bool:
+    """Return whether the one digit that is accepted was read apart from ink around or beside it.
+
+    `classify` takes this ink together with the digit. A 1 with ink beside it may be a part of that.
+
+    Args:
+        recognition: of a picture with one accepted digit.
+        box: of all ink that `classify` takes.
+    """
     (digit,) = (digit for digit in recognition.digits if digit.prediction.accepted)
     left, top, right, bottom = digit.box
-    margin = _MIN_FRAME_MARGIN_HEIGHTS * (bottom - top)
+    height = bottom - top
     distances = (left - box[0], top - box[1], box[2] - right, box[3] - bottom)
-    return min(distances) > margin
+    is_framed = min(distances) > _MIN_FRAME_MARGIN_HEIGHTS * height
+    is_certain = (
+        digit.prediction.label != "1" and digit.prediction.confidence >= _MIN_BESIDE_CONFIDENCE
+    )
+    return is_framed or (is_certain and max(distances) > _MIN_BESIDE_HEIGHTS * height)
 
 
 class Classifier:
@@ -307,7 +320,7 @@ class Classifier:
         if accepted == 0 or (reader is not None and len(text) == 1):
             preprocessed = preprocess(image if isinstance(image, np.ndarray) else decoder)
             prediction = replace(self.classify_preprocessed(preprocessed), view=preprocessed)
-            if accepted == 1 and _is_framed(recognition, preprocessed.box):
+            if accepted == 1 and _is_read_apart(recognition, preprocessed.box):
                 return recognition
             if prediction.accepted and len(text) <= 1:
                 return recognition_of_single_digit(prediction)

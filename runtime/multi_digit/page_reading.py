@@ -11,7 +11,7 @@ from runtime.multi_digit.verify import CERTAIN, Symbol
 from runtime.prediction import Prediction
 
 # Whether a line is a number.
-_MIN_DIGIT_SHARE = 0.2  # of a line's symbols; a line with fewer accepted digits is text
+_MIN_DIGIT_SHARE = 0.35  # of a line's symbols; a line with fewer accepted digits is text
 _MIN_ACCEPTED_SHARE = 0.34  # of a line's digits; if fewer are accepted, it is not a number
 _MIN_PROPOSAL_CONFIDENCE = 0.9  # of each symbol, if fewer than two digits of a line are accepted
 

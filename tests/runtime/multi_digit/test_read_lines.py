@@ -18,7 +18,7 @@ from runtime.errors import ArtifactError, ImageError
 from runtime.multi_digit.layout import find_writing
 from runtime.multi_digit.line_crop import LineCrop, crop_whole
 from runtime.multi_digit.line_reader import LineReader, Proposal
-from runtime.multi_digit.page_reading import may_be_one_letter
+from runtime.multi_digit.page_reading import is_number, may_be_one_letter
 from runtime.multi_digit.read_lines import read_lines
 from runtime.multi_digit.recognize import UNKNOWN
 from runtime.multi_digit.verify import Symbol, _cuts, verify
@@ -506,3 +506,25 @@ def test_page_is_read_although_it_has_too_much_ink_if_it_is_turned() -> None:
     with pytest.raises(ImageError):
         find_writing(np.ascontiguousarray(np.rot90(gray)), "turned")
     assert CLASSIFIER.read(gray).text == ""
+
+
+@pytest.mark.parametrize("text", ["0", "3", "5", "8"])
+@pytest.mark.parametrize("length_px", [40, 80])
+@pytest.mark.parametrize("down", [0.5, 0.8])
+def test_digit_with_a_dash_beside_it_is_read_without_it(
+    text: str, length_px: int, down: float
+) -> None:
+    """`classify` takes the dash with the digit: 0- was read as 2, others as `?`."""
+    margin = 40
+    ink = np.pad(number(text, margin=margin), ((0, 0), (0, 90)))
+    row = margin + round(down * HEIGHT)
+    start = int(np.flatnonzero(ink.any(axis=0))[-1]) + 4
+    assert read(drawn(ink, (start, row, start + length_px, row), width=5)) == (text,)
+
+
+@pytest.mark.parametrize(("digits", "others", "expected"), [(2, 4, False), (2, 3, True)])
+def test_line_of_few_digits_is_text(digits: int, others: int, expected: bool) -> None:
+    box = (0, 0, 20, 30)
+    symbols = [Symbol("7", 0.9, True, box, None, 0.9)] * digits
+    symbols += [Symbol(UNKNOWN, 0.9, False, box, None, 0.9)] * others
+    assert is_number(symbols) == expected
