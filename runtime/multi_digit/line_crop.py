@@ -256,7 +256,8 @@ def _strokes_of_areas(
         pieces = find_components(ink, ink.astype(np.float32))
         if pieces is None:
             continue
-        for start, top_row, end, bottom_row in pieces.boxes.tolist():
+        is_tall = pieces.boxes[:, 3] - pieces.boxes[:, 1] > _MIN_TALL_HEIGHTS * height
+        for start, top_row, end, bottom_row in pieces.boxes[is_tall].tolist():
             # Only the part next to the line, as wide as a digit: the area may begin behind it.
             if first < span[0]:
                 start = max(start, end - digit_width)
