@@ -204,7 +204,7 @@ def mutate_artifact(rng: random.Random, data: bytes, suffix: str, forge: bool) -
             struct.pack_into("<I", changed, at, _number(rng, 32))
         else:
             # A varint of protobuf: often a length. Directories of zip archives are at the end.
-            at = rng.randrange(end) if rng.random() < 0.6 else max(end - rng.randrange(3000), 0)
+            at = rng.randrange(end) if rng.random() < 0.6 else max(end - 1 - rng.randrange(3000), 0)
             changed[at] = rng.choice(
                 (0, 1, 0x7F, 0x80, 0xFF, changed[at] ^ 1, changed[at] + 1 & 255)
             )
