@@ -228,7 +228,7 @@ def _strokes_of_areas(
     top: tuple[float, float],
     height: float,
 ) -> IndexArray:
-    """Return the boxes, (N, 4), of strokes beside a line where a dark area touches them.
+    """Return the boxes, (N, 4), of strokes beside a line that touch a dark area.
 
     A digit that touches a shadow, a dark corner or the edge of a desk is a part of that component.
 
