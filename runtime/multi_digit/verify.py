@@ -6,8 +6,8 @@ the digit network decide which of them is cut. `runtime.multi_digit.read_lines` 
 A digit is accepted if the line reader is certain, or if it is confident and the digit network reads
 the same from its crop (`_judge`), or if the line reader is confident at three widths of the line
 (`accept_agreed`): where digits touch, the digit network sees a part of the ink and the line reader
-the whole. Ink of the size of a digit without a proposal becomes a symbol of its
-own, which is not accepted.
+the whole. Ink of the size of a digit without a proposal becomes a symbol of its own, which is not
+accepted.
 """
 
 import math
