@@ -245,8 +245,9 @@ def _strokes_of_areas(
     reach = int((_MAX_BESIDE_GAP_HEIGHTS + _MAX_DIGIT_WIDTH_HEIGHTS) * height)
     digit_width = int(_MAX_DIGIT_WIDTH_HEIGHTS * height)
     found = [np.empty((0, 4), np.intp)]
-    for first, last in ((span[0] - reach, span[0]), (span[1], span[1] + reach)):
-        left, right = max(first, 0), min(last, page_columns)
+    for on_left in (True, False):
+        left, right = (span[0] - reach, span[0]) if on_left else (span[1], span[1] + reach)
+        left, right = max(left, 0), min(right, page_columns)
         first_row = top[0] + top[1] * (left + right) / 2
         upper, lower = max(int(first_row), 0), min(int(first_row + height), page_rows)
         overlaps = (areas[:, :2] < (right, lower)) & (areas[:, 2:] > (left, upper))
@@ -259,7 +260,7 @@ def _strokes_of_areas(
         is_tall = pieces.boxes[:, 3] - pieces.boxes[:, 1] > _MIN_TALL_HEIGHTS * height
         for start, top_row, end, bottom_row in pieces.boxes[is_tall].tolist():
             # Only the part next to the line, as wide as a digit: the area may begin behind it.
-            if first < span[0]:
+            if on_left:
                 start = max(start, end - digit_width)
             else:
                 end = min(end, start + digit_width)

@@ -3,11 +3,11 @@
 Between neighboring symbols, up to `_MAX_CUTS` seams with little ink are tried. The probabilities of
 the digit network decide which of them is cut. `runtime.multi_digit.read_lines` calls `verify`.
 
-A digit is accepted if the line reader is certain, or if it is confident and the digit network reads
-the same from its crop (`_judge`), or if the line reader is confident at three widths of the line
-(`accept_agreed`): where digits touch, the digit network sees a part of the ink and the line reader
-the whole. Ink of the size of a digit without a proposal becomes a symbol of its own, which is not
-accepted.
+A digit is accepted in three cases: the line reader is certain; it is confident, and the digit
+network reads the same from the digit's crop (`_judge`); or it is confident at three widths of the
+line (`accept_agreed`). Where digits touch, the digit network sees a part of the ink, and the line
+reader the whole. Ink of the size of a digit without a proposal becomes a symbol of its own. It is
+not accepted.
 """
 
 import math
@@ -296,9 +296,13 @@ def _judge(
         return Symbol(UNKNOWN, proposal.confidence, False, piece.box, None, proposal.confidence)
     prediction = piece.prediction
     if prediction is None or piece.ink is None or piece.pixels is None:
-        return Symbol(proposal.label, 0.0, False, piece.box, None, proposal.confidence, True)
+        return Symbol(
+            proposal.label, 0.0, False, piece.box, None, proposal.confidence, is_refuted=True
+        )
     if is_filled_shape(piece.ink > 0.5):
-        return Symbol(proposal.label, 0.0, False, piece.box, prediction, _IMPLAUSIBLE, True)
+        return Symbol(
+            proposal.label, 0.0, False, piece.box, prediction, _IMPLAUSIBLE, is_refuted=True
+        )
     if _corrects(prediction, piece, proposal) and confirm(prediction, piece.pixels):
         corrected, confidence = prediction.label, prediction.confidence
         return Symbol(corrected, confidence, True, piece.box, prediction, proposal.confidence)
@@ -309,7 +313,7 @@ def _judge(
     if is_short or proposal.confidence < MIN_CONFIDENCE:
         accepted = accepted and prediction.accepted and confirm(prediction, piece.pixels)
     if proposal.label == "1" and _is_dash(piece.box):
-        return Symbol("1", 0.0, False, piece.box, prediction, _IMPLAUSIBLE, True)
+        return Symbol("1", 0.0, False, piece.box, prediction, _IMPLAUSIBLE, is_refuted=True)
     is_refuted = proposal.label == "1" and _may_be_other_stroke(piece, crop)
     accepted = accepted and not is_refuted
     probability = float(prediction.scores[int(proposal.label)])
@@ -321,7 +325,7 @@ def _judge(
         piece.box,
         prediction,
         proposal.confidence,
-        is_refuted,
+        is_refuted=is_refuted,
     )
 
 

@@ -457,11 +457,8 @@ def _seven(random: Random) -> list[Stroke]:
         strokes[0][-1:] = [(foot + 0.03, 0.9), (foot - random.uniform(0.1, 0.4), 0.98)]
     barred = random.random() < (0.9 if wavy else 0.75)
     if barred:
-        y = (
-            random.uniform(0.38, 0.75)
-            if not wavy or random.random() < 0.6
-            else random.uniform(0.58, 0.82)
-        )
+        is_low = wavy and random.random() >= 0.6
+        y = random.uniform(0.58, 0.82) if is_low else random.uniform(0.38, 0.75)
         x = width + (foot - width) * y + bend * (1 - abs(2 * y - 1))
         left, right = random.uniform(0.1, 0.42, 2)
         slope = random.normal(0.02, 0.07)
