@@ -12,6 +12,7 @@ import ssl
 import sys
 import threading
 import time
+from collections import deque
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -45,6 +46,10 @@ class MqttPublisher:
 
     While the broker is unreachable, up to `MAX_KEPT_RESULTS` results are kept. They are published
     in order after the reconnection.
+
+    Only the thread `_hand_over` passes results to paho's client. It waits until the broker has
+    acknowledged all messages that paho publishes again after a connection. A message that paho gets
+    between the TCP connection and the broker's answer would overtake them.
     """
 
     def __init__(
@@ -89,8 +94,16 @@ class MqttPublisher:
         self._reason: str | None = f"no connection yet{self._scheme_remedy()}"
         self._reported = False  # whether the reason was reported
         self._closing = False  # whether `close` was called
-        self._lock = threading.Lock()
+        # Results that paho's client does not have yet: (topic, message, whether it is retained).
+        self._kept: deque[tuple[str, str, bool]] = deque()
+        self._handed_over = 0  # number of results that paho's client has
+        self._ready = False  # whether paho's client would publish the next result at once
+        self._ended = False  # whether `close` no longer waits for results
+        # Guards the attributes above. Never held while paho is called: paho calls `_on_publish`
+        # with a lock of its own.
+        self._changed = threading.Condition()
         self._client = self._connect(address)
+        threading.Thread(target=self._hand_over, daemon=True).start()
 
     @property
     def accepted(self) -> int:
@@ -123,7 +136,7 @@ class MqttPublisher:
         retain = "region" in record
         level = "error" if "error" in record else record.get("region")
         topic = self._topic if level is None else f"{self._topic}/{level}"
-        with self._lock:
+        with self._changed:
             if self.waiting >= MAX_KEPT_RESULTS:
                 self._dropped += 1
                 if self._dropped == 1:
@@ -134,8 +147,9 @@ class MqttPublisher:
                         )
                     )
             else:
-                self._client.publish(topic, json.dumps(record), qos=1, retain=retain)
+                self._kept.append((topic, json.dumps(record), retain))
                 self._sent += 1
+                self._changed.notify()
 
     def close(self) -> None:
         """Wait for acknowledgments, publish `offline` and disconnect, within seconds.
@@ -150,6 +164,9 @@ class MqttPublisher:
             self._client.publish(f"{self._topic}/availability", "offline", qos=1, retain=True)
             self._announced += 1
             self._wait()
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
         self._client.disconnect()
         # The client's thread may wait for a name server, which cannot be interrupted. So stop the
         # client in a thread, and do not wait longer than the limit.
@@ -167,6 +184,17 @@ class MqttPublisher:
         deadline = time.monotonic() + CLOSE_TIMEOUT_S
         while self.waiting and time.monotonic() < deadline:
             time.sleep(0.01)
+
+    def _hand_over(self) -> None:
+        """Pass each result to paho's client as soon as the client is ready, until `close` ends."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended or (self._ready and self._kept))
+                if self._ended:
+                    return
+                topic, message, retain = self._kept.popleft()
+                self._handed_over += 1
+            self._client.publish(topic, message, qos=1, retain=retain)
 
     def _connect(self, address: SplitResult) -> Any:
         """Start paho's client and its thread; return the client.
@@ -228,6 +256,8 @@ class MqttPublisher:
         self._lost(f"{reason}{self._tls_remedy(error)}")
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: Any, _more: Any) -> None:
+        with self._changed:
+            self._ready = False
         if not self._closing:
             remedy = "" if self._was_connected else self._scheme_remedy()
             self._lost(f"connection lost ({code}){remedy}")
@@ -251,7 +281,10 @@ class MqttPublisher:
         return ""
 
     def _on_publish(self, _client: Any, _data: Any, _mid: Any, _code: Any, _more: Any) -> None:
-        self._acknowledged += 1
+        with self._changed:
+            self._acknowledged += 1
+            self._ready = self._ready or self._acknowledged == self._handed_over + self._announced
+            self._changed.notify()
 
     def _lost(self, reason: str) -> None:
         """Report the reason for a missing connection, once until the next connection.

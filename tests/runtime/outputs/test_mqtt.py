@@ -1,5 +1,6 @@
 """Publishing results to an MQTT broker: a real mosquitto, which is killed and restarted."""
 
+import contextlib
 import io
 import json
 import shutil
@@ -7,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -129,6 +132,61 @@ def test_results_are_kept_while_the_broker_is_down_and_published_in_order(
     disconnected, reconnected = stderr.getvalue().splitlines()
     assert "results are kept" in disconnected
     assert "connected; " in reconnected
+
+
+class _SlowAnswer:
+    """A port that passes each connection to a broker, but keeps the broker's answers back.
+
+    `connected` is set when a client has connected. The answers pass after `release`.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._broker_port = port
+        self.connected, self.release = threading.Event(), threading.Event()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+
+    def listen(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        broker = socket.create_connection(("127.0.0.1", self._broker_port))
+        self.connected.set()
+        threading.Thread(target=self._copy, args=(client, broker), daemon=True).start()
+        self.release.wait(30)
+        self._copy(broker, client)
+        for each in (client, broker, self._listener):
+            each.close()
+
+    @staticmethod
+    def _copy(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+
+
+def test_results_of_the_moment_of_connecting_do_not_overtake_kept_ones(
+    until, broker, reader, monkeypatch
+):
+    stderr = captured_stderr(monkeypatch)
+    running = broker()
+    subscriber = reader(running)
+    slow = _SlowAnswer(running.port)
+    publisher = MqttPublisher(f"mqtt://127.0.0.1:{slow.port}/digits")
+    write(publisher, *range(10))
+    until(lambda: "Connection refused" in stderr.getvalue(), "the missing broker is not reported")
+    slow.listen()
+    assert slow.connected.wait(30)
+    write(publisher, *range(10, 20))
+    time.sleep(0.3)  # long enough for a message to arrive that does not wait for the answer
+    slow.release.set()
+    until(lambda: publisher.waiting == 0, "not acknowledged")
+    publisher.close()
+    until(lambda: len(subscriber.of("digits")) == 20, "not delivered")
+    assert labels(subscriber.of("digits")) == list(range(20))
 
 
 def test_broker_killed_repeatedly_loses_no_result(until, broker, reader, capfd):

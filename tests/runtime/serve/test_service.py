@@ -33,7 +33,8 @@ def test_memory_does_not_grow_with_requests(server, photo):
 
 
 def test_requests_succeed_while_hostile_clients_are_connected(serve, photo):
-    server = serve("--timeout", "2")
+    # The time limit of a request is wall time: on a busy machine, one may need more than 2 s.
+    server = serve("--timeout", "20")
 
     async def probe():
         attack = asyncio.create_task(abuse(server.port))
