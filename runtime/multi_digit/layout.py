@@ -42,6 +42,7 @@ MIN_INK_SHARE = 0.7  # of a line's length; ruled lines have 0.8, the tops of pri
 _MIN_HEIGHT_PX = 5  # a page with shorter digits cannot be read
 _MIN_FILLED_RUN_HEIGHTS = 0.4  # of its height; a component of longer runs, on average, is an area
 _MIN_WEIGHT_SHARE = 0.05  # of the heaviest component's ink; lighter components may be specks
+_SHORT_QUANTILE = 0.25  # of the heights of all groups; most groups are taller
 _CAP_RANK = 4  # the weight of the 4th heaviest component limits the weights of all
 
 # Sizes of components that are not writing.
@@ -163,6 +164,13 @@ class Writing:
     height: float
     dark: bool
     preprinted: Flags
+
+    @property
+    def short_height(self) -> float:
+        """The height that most of the groups reach, in pixels, but at most `height`."""
+        boxes = [bounding_box(self.all_components.boxes[group]) for group in self.groups]
+        heights = [bottom - top for _, top, _, bottom in boxes]
+        return min(self.height, float(np.quantile(heights, _SHORT_QUANTILE)))
 
     def text_lines(self) -> list[TextLine]:
         """Arrange the writing in lines, from top to bottom; used by `read_lines`."""

@@ -34,7 +34,9 @@ from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
 
 # The page is decoded at one size; if its digits are too small, again at a larger one.
 _DETECTION_SIDE_PX = 1024  # text is detected on a copy of at most this side
+_SMALL_SIDE_PX = 512  # of a larger image, it is detected on a copy of this side first
 _MIN_DIGIT_HEIGHT_PX = 24  # if a typical digit is shorter, the page is decoded again, larger
+_MAX_DIGIT_HEIGHT_SHARE = 0.6  # of the small copy's height; what is taller is rather no digit
 _TARGET_DIGIT_HEIGHT_PX = 40  # height of a typical digit in the larger copy
 _MAX_SIDE_PX = 4096  # longer side of the larger copy
 _MAX_PAGE_PIXELS = 4096 * 3072  # of the larger copy
@@ -301,24 +303,56 @@ def find_views(decoder: CachedDecoder) -> list[Page]:
     Raises:
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
-    in_color = False
+    decoded = decoder.decode(longest=_SMALL_SIDE_PX)
+    if max(decoded.size) > _DETECTION_SIDE_PX:
+        views, _ = _detect(decoder, decoded, _SMALL_SIDE_PX)
+        if _are_large_enough(views):
+            return views
     decoded = decoder.decode(longest=_DETECTION_SIDE_PX)
-    views = _views(decoded, decoder.name)
-    best = max(views, key=lambda page: page.pieces)
-    if best.writing is None and decoded.colored:
-        in_color = True
-        decoded = decoder.decode(longest=_DETECTION_SIDE_PX, color=True)
-        views = _views(decoded, decoder.name)
-        best = max(views, key=lambda page: page.pieces)
+    views, in_color = _detect(decoder, decoded, _DETECTION_SIDE_PX)
+    best = _most_pieces(views)
+    writing = best.writing
     if (
-        best.writing is not None
-        and best.writing.height < _MIN_DIGIT_HEIGHT_PX
-        and max(decoded.size) > _DETECTION_SIDE_PX
+        writing is not None
+        and writing.height < _MIN_DIGIT_HEIGHT_PX
+        and max(best.decoded.size) > _DETECTION_SIDE_PX
     ):
-        enlarged = _enlarge(decoder, best, best.writing, in_color)
+        enlarged = _enlarge(decoder, best, writing, in_color)
         if any(page.writing is not None for page in enlarged):
             return enlarged
     return views
+
+
+def _detect(decoder: CachedDecoder, decoded: Decoded, longest: int) -> tuple[list[Page], bool]:
+    """Return the views of an image, and whether they are made of its colors.
+
+    They are if the gray levels show no writing.
+
+    Args:
+        decoder: of the image.
+        decoded: the image in gray.
+        longest: with which it was decoded.
+    """
+    views = _views(decoded, decoder.name)
+    if decoded.colored and all(page.writing is None for page in views):
+        in_color = decoder.decode(longest=longest, color=True)
+        return _views(in_color, decoder.name), True
+    return views, False
+
+
+def _are_large_enough(views: list[Page]) -> bool:
+    """Return whether a small copy of an image shows its digits as large as they are read."""
+    best = _most_pieces(views)
+    # A desk may be the only ink, if small digits have vanished.
+    return (
+        best.writing is not None
+        and best.writing.short_height >= _MIN_DIGIT_HEIGHT_PX
+        and best.writing.height <= _MAX_DIGIT_HEIGHT_SHARE * len(best.decoded.gray)
+    )
+
+
+def _most_pieces(views: list[Page]) -> Page:
+    return max(views, key=lambda page: page.pieces)
 
 
 def _enlarge(
@@ -352,7 +386,7 @@ def _enlarge(
         digit_height = height_share * max(decoded.gray.shape)
         page = _flattened_view(decoded, decoder.name, digit_height, View.FLATTENED)
     else:
-        page = _image_view(decoded, decoder.name, dark)
+        page = _with_writing(_deskewed(decoded, decoded.gray, View.IMAGE), decoder.name, dark)
     return [] if page is None else [page]
 
 
@@ -366,14 +400,15 @@ def _views(decoded: Decoded, name: str) -> list[Page]:
         ImageError: the image has more ink than a page of digits, and no other view has writing.
     """
     too_much: ImageError | None = None
-    views = [Page(decoded, None, 0.0)]
+    image = _deskewed(decoded, decoded.gray, View.IMAGE)
+    views = [image]
     try:
-        views = [_image_view(decoded, name, None)]
+        views = [_with_writing(image, name, None)]
     except ImageError as error:
         too_much = error
     if views[0].writing is None or not views[0].writing.dark:
         with suppress(ImageError):
-            views.append(_image_view(decoded, name, dark=True))
+            views.append(_with_writing(image, name, dark=True))
     writing = views[-1].writing
     further: list[Page | None] = []
     if writing is not None and writing.dark:
@@ -391,19 +426,19 @@ def _views(decoded: Decoded, name: str) -> list[Page]:
     return views
 
 
-def _image_view(decoded: Decoded, name: str, dark: bool | None) -> Page:
-    """Find the writing of an image; see `_page`."""
-    return _page(decoded, decoded.gray, name, dark, View.IMAGE)
-
-
 def _sheet_view(decoded: Decoded, name: str) -> Page | None:
-    """Find the writing of the sheet in an image; None if it shows no sheet. See `_page`."""
+    """Find the writing of the sheet in an image; None if it shows no sheet. See `_with_writing`."""
     sheet = isolate_sheet(decoded.gray)
-    return None if sheet is None else _page(decoded, sheet[0], name, sheet[1], View.SHEET)
+    if sheet is None:
+        return None
+    gray, dark = sheet
+    return _with_writing(_deskewed(decoded, gray, View.SHEET), name, dark)
 
 
 def _flattened_view(decoded: Decoded, name: str, digit_height: float, view: View) -> Page | None:
-    """Find the writing of an image without its shadows; None if none has a sharp edge. See `_page`.
+    """Find the writing of an image without its shadows; None if none has a sharp edge.
+
+    See `_with_writing`.
 
     Args:
         decoded: the image.
@@ -415,26 +450,35 @@ def _flattened_view(decoded: Decoded, name: str, digit_height: float, view: View
     is_small = digit_height <= _MAX_SHADOWED_HEIGHT_SHARE * len(gray)
     is_large = min(gray.shape) >= _MIN_SHADOWED_SIDE_PX
     flattened = flatten_illumination(gray, digit_height) if is_small and is_large else None
-    return None if flattened is None else _page(decoded, flattened, name, True, view)
+    if flattened is None:
+        return None
+    return _with_writing(_deskewed(decoded, flattened, view), name, dark=True)
 
 
-def _page(decoded: Decoded, gray: Gray, name: str, dark: bool | None, view: View) -> Page:
-    """Deskew a view of an image, and find its writing.
+def _deskewed(decoded: Decoded, gray: Gray, view: View) -> Page:
+    """Deskew a view of an image; its writing is not sought yet.
 
     Args:
         decoded: the image.
         gray: uint8 (height, width), the view.
+        view: the kind of view that `gray` is.
+    """
+    skew = find_skew(gray)
+    return Page(replace(decoded, gray=deskew(gray, skew) if skew else gray), None, skew, view)
+
+
+def _with_writing(page: Page, name: str, dark: bool | None) -> Page:
+    """Find the writing of a deskewed view.
+
+    Args:
+        page: the view.
         name: of the image, for error messages.
         dark: whether ink is darker than the paper; None if that is not known.
-        view: the kind of view that `gray` is.
 
     Raises:
         ImageError: the view has more ink than a page of digits.
     """
-    skew = find_skew(gray)
-    if skew:
-        gray = deskew(gray, skew)
-    return Page(replace(decoded, gray=gray), find_writing(gray, name, dark=dark), skew, view)
+    return replace(page, writing=find_writing(page.decoded.gray, name, dark=dark))
 
 
 @dataclass(frozen=True)

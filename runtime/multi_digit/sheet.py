@@ -130,12 +130,17 @@ def _replace_surroundings(gray: Gray, copy: Floats, sheet: Mask) -> Gray:
     """
     illumination = copy.copy()
     rows = np.flatnonzero(sheet.any(axis=1))
-    columns = np.arange(sheet.shape[1])
-    for row in rows.tolist():
-        inside = np.flatnonzero(sheet[row])
-        first, last = inside[:_PAPER_SAMPLE_PX], inside[-_PAPER_SAMPLE_PX:]
-        for near, beyond in ((first, columns < inside[0]), (last, columns > inside[-1])):
-            illumination[row, beyond] = np.median(copy[row, near])  # of paper, rarely of ink
+    width = sheet.shape[1]
+    columns = np.arange(width)
+    first = sheet[rows].argmax(axis=1)
+    last = width - 1 - sheet[rows, ::-1].argmax(axis=1)
+    sample = np.arange(_PAPER_SAMPLE_PX)
+    for near, beyond in (
+        (np.minimum(first[:, None] + sample, last[:, None]), columns < first[:, None]),
+        (np.maximum(last[:, None] - sample, first[:, None]), columns > last[:, None]),
+    ):
+        paper = np.median(copy[rows[:, None], near], axis=1)  # rarely of ink
+        illumination[rows] = np.where(beyond, paper[:, None], illumination[rows])
     illumination[: rows[0]] = illumination[rows[0]]
     illumination[rows[-1] + 1 :] = illumination[rows[-1]]
     size = gray.shape[1], gray.shape[0]

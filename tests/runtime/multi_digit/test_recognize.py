@@ -26,10 +26,12 @@ from runtime.multi_digit.recognize import (
     Digit,
     Recognition,
     estimate_page_memory,
+    find_views,
     recognize,
 )
 from runtime.multi_digit.split_touching import split_at_seams
 from runtime.prediction import Prediction
+from runtime.preprocess.decode import CachedDecoder
 from train.data.load import sklearn_digits
 
 pytestmark = pytest.mark.portable
@@ -166,6 +168,40 @@ def test_small_digits_on_a_large_page_are_read_at_high_resolution() -> None:
     left, top, right, bottom = reading.digits[0].box
     assert 1200 <= left < right < 1200 + 2 * HEIGHT + 16
     assert 900 <= top < bottom <= 900 + ink.shape[0]
+
+
+def reduced(ink: Array, height: int) -> Array:
+    """Reduce ink, so that its digits are `height` tall."""
+    size = (ink.shape[1] * height // HEIGHT, ink.shape[0] * height // HEIGHT)
+    return np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BOX))
+
+
+def test_large_digits_are_read_from_a_small_copy() -> None:
+    """Of pixels that no digit needs, only the time would remain."""
+    ink, text = page(4)
+    gray = Image.fromarray(paper(ink)).resize((2400, 896), Image.Resampling.BICUBIC)
+    (view,) = find_views(CachedDecoder(np.asarray(gray)))
+    assert max(view.decoded.gray.shape) == 512
+    assert CLASSIFIER.read(gray).lines == text
+
+
+def test_small_digits_below_a_title_are_not_lost() -> None:
+    """In a small copy, only the title is large enough."""
+    title, small = page(6), page(5, lines=2, count=8)
+    large = np.zeros((1536, 2048), np.float32)
+    for ink, top in ((reduced(title[0], 100), 60), (reduced(small[0], 28), 600)):
+        large[top : top + ink.shape[0], 200 : 200 + ink.shape[1]] = ink
+    assert CLASSIFIER.read(paper(large)).lines == (*title[1], *small[1])
+
+
+def test_small_digits_beside_a_desk_are_not_lost() -> None:
+    """In a small copy, only the desk is left; it is no digit."""
+    ink = reduced(page(7, lines=5, count=8)[0], 11)
+    gray = np.random.default_rng(0).normal(225, 3, (1800, 2400))
+    gray[:180] = gray[:, :240] = 80
+    gray[400 : 400 + ink.shape[0], 800 : 800 + ink.shape[1]] -= 190 * ink
+    reading = CLASSIFIER.read(np.clip(gray, 0, 255).astype(np.uint8))
+    assert len(reading.lines) >= 5
 
 
 def test_ink_that_is_not_a_digit_is_omitted_or_kept_as_unknown() -> None:
