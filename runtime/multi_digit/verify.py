@@ -58,6 +58,8 @@ _MAX_SHORT_LINE_SYMBOLS = 2  # symbols of a short line, which may be a letter or
 _CLEAR_PROBABILITY = 0.95  # least confidence of the digit network in a digit that is clear
 _CORRECTING_CONFIDENCE = 0.99  # least confidence of the digit network if it corrects a digit
 _MAX_CORRECTED_CONFIDENCE = 0.97  # of the line reader; a digit with more is not corrected
+_WAVY_SEVEN_CONFIDENCE = 0.9  # least confidence of the digit network in a 7, to correct a 4
+_WAVY_SEVEN_PROBABILITY = 0.1  # of a 7, of the digit network; a 4 with more is not accepted
 _IMPLAUSIBLE = 0.01  # confidence of a proposal that the shape of the ink refutes
 
 # Seams between two symbols.
@@ -280,7 +282,8 @@ def _judge(
     In a short line, and below MIN_CONFIDENCE in each line, the digit network must accept the digit,
     and test-time augmentation must confirm it.
 
-    A filled shape, and a 1 that may be another stroke (`_may_be_other_stroke`), are never accepted.
+    A filled shape, a 1 that may be another stroke (`_may_be_other_stroke`), and a 4 that may be a
+    wavy 7 (`_may_be_wavy_seven`) are never accepted.
     The digit network corrects a digit that stands apart, see `_corrects`.
 
     Args:
@@ -315,6 +318,7 @@ def _judge(
     if proposal.label == "1" and _is_dash(piece.box):
         return Symbol("1", 0.0, False, piece.box, prediction, _IMPLAUSIBLE, is_refuted=True)
     is_refuted = proposal.label == "1" and _may_be_other_stroke(piece, crop)
+    is_refuted |= proposal.label == "4" and _may_be_wavy_seven(prediction, piece)
     accepted = accepted and not is_refuted
     probability = float(prediction.scores[int(proposal.label)])
     confidence = proposal.confidence * (1.0 if proposal.confidence >= CERTAIN else probability)
@@ -372,16 +376,26 @@ def _least_confidence(
 def _corrects(prediction: Prediction, piece: "_Piece", proposal: Proposal) -> bool:
     """Return whether the digit network corrects a digit that stands apart.
 
-    It does so if it is nearly certain and the line reader is not. It does not correct to a 1,
-    because any stroke looks like one.
+    It does so if it is nearly certain and the line reader is not, or if it reads a 7 for a 4. It
+    does not correct to a 1, because any stroke looks like one.
     """
+    if piece.is_cut or not prediction.accepted:
+        return False
+    if proposal.label == "4" and prediction.label == "7":
+        return prediction.confidence >= _WAVY_SEVEN_CONFIDENCE
     return (
-        not piece.is_cut
-        and prediction.accepted
-        and prediction.label not in ("1", proposal.label)
+        prediction.label not in ("1", proposal.label)
         and prediction.confidence >= _CORRECTING_CONFIDENCE
         and proposal.confidence < _MAX_CORRECTED_CONFIDENCE
     )
+
+
+def _may_be_wavy_seven(prediction: Prediction, piece: "_Piece") -> bool:
+    """Return whether a 4 that stands apart may be a barred 7 with a wavy top.
+
+    The line reader often takes such a 7 for a 4, and is certain; the digit network rarely does.
+    """
+    return not piece.is_cut and float(prediction.scores[7]) >= _WAVY_SEVEN_PROBABILITY
 
 
 def _is_flag(piece: "_Piece", crop: LineCrop) -> bool:
