@@ -36,7 +36,7 @@ from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
 _DETECTION_SIDE_PX = 1024  # text is detected on a copy of at most this side
 _SMALL_SIDE_PX = 512  # of a larger image, it is detected on a copy of this side first
 _MIN_DIGIT_HEIGHT_PX = 24  # if a typical digit is shorter, the page is decoded again, larger
-_MAX_DIGIT_HEIGHT_SHARE = 0.6  # of the small copy's height; what is taller is rather no digit
+_MAX_DIGIT_HEIGHT_SHARE = 0.6  # of the small copy's height; taller ink is probably not a digit
 _TARGET_DIGIT_HEIGHT_PX = 40  # height of a typical digit in the larger copy
 _MAX_SIDE_PX = 4096  # longer side of the larger copy
 _MAX_PAGE_PIXELS = 4096 * 3072  # of the larger copy

@@ -195,7 +195,7 @@ def test_small_digits_below_a_title_are_not_lost() -> None:
 
 
 def test_small_digits_beside_a_desk_are_not_lost() -> None:
-    """In a small copy, only the desk is left; it is no digit."""
+    """In a small copy, the desk is the only ink."""
     ink = reduced(page(7, lines=5, count=8)[0], 11)
     gray = np.random.default_rng(0).normal(225, 3, (1800, 2400))
     gray[:180] = gray[:, :240] = 80
