@@ -42,8 +42,8 @@ MIN_INK_SHARE = 0.7  # of a line's length; ruled lines have 0.8, the tops of pri
 _MIN_HEIGHT_PX = 5  # a page with shorter digits cannot be read
 _MIN_FILLED_RUN_HEIGHTS = 0.4  # of its height; a component of longer runs, on average, is an area
 _MIN_WEIGHT_SHARE = 0.05  # of the heaviest component's ink; lighter components may be specks
-_SHORT_QUANTILE = 0.25  # of the heights of all groups; most groups are taller
 _CAP_RANK = 4  # the weight of the 4th heaviest component limits the weights of all
+_SHORT_QUANTILE = 0.25  # of the heights of all groups; most groups are taller
 
 # Sizes of components that are not writing.
 _MAX_SPECK_HEIGHTS = 0.25  # digit heights; a component whose sides are both shorter is a speck

@@ -294,6 +294,9 @@ class Page:
 def find_views(decoder: CachedDecoder) -> list[Page]:
     """Decode an image and find the writing in its views, at a larger scale if its digits are small.
 
+    A large image is decoded at up to three sizes, the smallest first, until its digits are tall
+    enough.
+
     Returns:
         All views in which writing was sought: the image, perhaps twice (see `_views`); if it shows
         a sheet, the sheet; if a shadow on it has a sharp edge, the image with flattened

@@ -6,7 +6,7 @@ the digit network decide which of them is cut. `runtime.multi_digit.read_lines` 
 A digit is accepted in three cases: the line reader is certain; it is confident, and the digit
 network reads the same from the digit's crop (`_judge`); or it is confident at three widths of the
 line (`accept_agreed`). Where digits touch, the digit network sees a part of the ink, and the line
-reader the whole. Ink of the size of a digit without a proposal becomes a symbol of its own. It is
+reader the whole. Ink as large as a digit for which there is no proposal becomes a symbol that is
 not accepted.
 """
 

@@ -99,8 +99,8 @@ class MqttPublisher:
         self._handed_over = 0  # number of results that paho's client has
         self._ready = False  # whether paho's client would publish the next result at once
         self._ended = False  # whether `close` no longer waits for results
-        # Guards the attributes above. Never held while paho is called: paho calls `_on_publish`
-        # while it holds its own lock.
+        # Guards the four attributes above and the counts of results. Never held while paho is
+        # called: paho calls `_on_publish` while it holds its own lock.
         self._changed = threading.Condition()
         self._client = self._connect(address)
         threading.Thread(target=self._hand_over, daemon=True).start()
