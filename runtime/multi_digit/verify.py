@@ -105,6 +105,9 @@ _MIN_BORDER_SHARE = 0.6  # of the height of ink at the image border; it is the e
 _MAX_FLAG_HEIGHTS = 0.85  # digit heights; a shorter 1 cut from its neighbor may be another 1's flag
 _MAX_ONE_LEAN = 0.27  # tangent; a slash leans this much more than the other digits of its line
 _MIN_SLASH_HEIGHTS = 0.95  # height of a slash / median height of the other digits
+_FLAG_SHARE = 0.55  # of the height of a 1, from the top; its flag is here
+_MIN_FLAG_WIDTHS = 1.7  # width of a 1 at its flag / width of its stem; 1.5 at most of a slash
+_BROKEN_ONE_CONFIDENCE = 0.9  # least confidence of the digit network that two 1s are one
 _UPRIGHT_ONE = 0.995  # line reader's confidence in a 1 that may lean more
 
 
@@ -217,7 +220,8 @@ def verify(
             symbol = _judge(proposal, piece, crop, is_short, digits_only, confirm)
             if _rank(symbol, piece) > _rank(judged[index], pieces[index]):
                 judged[index], pieces[index] = symbol, piece
-    return _with_left_over_ink(_reject_slashes(judged, pieces), pieces, crop)
+    judged, pieces = _join_broken_ones(_reject_slashes(judged, pieces), pieces, predict)
+    return _with_left_over_ink(judged, pieces, crop)
 
 
 def _with_left_over_ink(
@@ -315,7 +319,7 @@ def _judge(
     accepted = proposal.confidence >= least
     if is_short or proposal.confidence < MIN_CONFIDENCE:
         accepted = accepted and prediction.accepted and confirm(prediction, piece.pixels)
-    if proposal.label == "1" and _is_dash(piece.box):
+    if proposal.label == "1" and _is_dash(piece.box) and not _has_flag(piece.ink):
         return Symbol("1", 0.0, False, piece.box, prediction, _IMPLAUSIBLE, is_refuted=True)
     is_refuted = proposal.label == "1" and _may_be_other_stroke(piece, crop)
     is_refuted |= proposal.label == "4" and _may_be_wavy_seven(prediction, piece)
@@ -346,7 +350,8 @@ def _may_be_other_stroke(piece: "_Piece", crop: LineCrop) -> bool:
     """
     _, top, _, bottom = piece.box
     spans_crop = top == 0 and bottom == len(crop.ink)
-    return spans_crop or _is_flag(piece, crop) or _is_at_border(piece.box, crop)
+    may_be_flag = _is_flag(piece, crop) and not _has_flag(piece.ink)
+    return spans_crop or may_be_flag or _is_at_border(piece.box, crop)
 
 
 def _least_confidence(
@@ -407,7 +412,8 @@ def _is_flag(piece: "_Piece", crop: LineCrop) -> bool:
 def _reject_slashes(symbols: list[Symbol], pieces: list["_Piece"]) -> list[Symbol]:
     """Reject each 1 that may be a slash.
 
-    A slash is behind another symbol, about as tall as the other digits of the line, and leans more.
+    A slash is behind another symbol, about as tall as the other digits of the line, leans more, and
+    has no flag.
     """
     others = [
         piece
@@ -425,9 +431,59 @@ def _reject_slashes(symbols: list[Symbol], pieces: list["_Piece"]) -> list[Symbo
         and symbol.proposal_confidence < _UPRIGHT_ONE
         and piece.box[3] - piece.box[1] >= _MIN_SLASH_HEIGHTS * least_height
         and _lean(piece.ink) > least_lean
+        and not _has_flag(piece.ink)
         else symbol
         for index, (symbol, piece) in enumerate(zip(symbols, pieces, strict=True))
     ]
+
+
+def _join_broken_ones(
+    symbols: list[Symbol], pieces: list["_Piece"], predict: Predict
+) -> tuple[list[Symbol], list["_Piece"]]:
+    """Join two 1s that touch, or of which one is above the other, if they look like one 1.
+
+    The line reader may take a long flag and the stem of a 1 for two 1s. As they may be two, the
+    joined 1 is not accepted.
+    """
+    pairs = [
+        index
+        for index, (left, right) in enumerate(pairwise(pieces))
+        if symbols[index].label == symbols[index + 1].label == "1"
+        and left.ink is not None
+        and right.ink is not None
+        and (left.is_cut or left.box[2] > right.box[0])
+    ]
+    joined = predict([_joined_pixels(pieces[index], pieces[index + 1]) for index in pairs])
+    symbols, pieces = list(symbols), list(pieces)
+    for index, prediction in reversed(list(zip(pairs, joined, strict=True))):
+        if prediction.label != "1" or prediction.confidence < _BROKEN_ONE_CONFIDENCE:
+            continue
+        left, right = symbols[index : index + 2]
+        box = _union(left.box, right.box)
+        confidence = min(left.proposal_confidence, right.proposal_confidence)
+        symbols[index : index + 2] = [
+            Symbol("1", confidence, False, box, prediction, confidence, is_refuted=True)
+        ]
+        after = pieces.pop(index + 1).after
+        pieces[index] = replace(pieces[index], box=box, after=after)
+    return symbols, pieces
+
+
+def _joined_pixels(left: "_Piece", right: "_Piece") -> Pixels:
+    """Return the ink of two pieces as one digit in MNIST's format."""
+    box = _union(left.box, right.box)
+    ink = np.zeros((box[3] - box[1], box[2] - box[0]), np.float32)
+    for piece in (left, right):
+        assert piece.ink is not None
+        rows = slice(piece.box[1] - box[1], piece.box[3] - box[1])
+        columns = slice(piece.box[0] - box[0], piece.box[2] - box[0])
+        ink[rows, columns] = np.maximum(ink[rows, columns], piece.ink)
+    return tight_to_mnist_format(dilate_thin_strokes(ink))
+
+
+def _union(box: Box, other: Box) -> Box:
+    """Return the smallest box that contains both boxes."""
+    return bounding_box(np.array([box, other]))
 
 
 def _lean(ink: Plane | None) -> float:
@@ -439,6 +495,18 @@ def _lean(ink: Plane | None) -> float:
     down = rows - float((ink * rows).sum()) / mass
     across = columns - float((ink * columns).sum()) / mass
     return -float((ink * down * across).sum()) / max(float((ink * down * down).sum()), 1e-6)
+
+
+def _has_flag(ink: Plane | None) -> bool:
+    """Return whether ink is clearly wider in its upper part than below, as a 1 with a flag is."""
+    if ink is None:
+        return False
+    strokes = ink > 0.5
+    widths = strokes.shape[1] - strokes.argmax(axis=1) - strokes[:, ::-1].argmax(axis=1)
+    widths = np.where(strokes.any(axis=1), widths, 0)
+    middle = round(_FLAG_SHARE * len(widths))
+    stem = max(float(np.median(widths[middle:])), 1.0)
+    return float(np.quantile(widths[:middle], 0.9)) >= _MIN_FLAG_WIDTHS * stem
 
 
 def _is_at_border(box: Box, crop: LineCrop) -> bool:
