@@ -15,7 +15,7 @@ from runtime.multi_digit.layout import (
 )
 from runtime.multi_digit.line_reader import HEIGHT_PX
 from runtime.preprocess.background import subtract_background
-from runtime.preprocess.connected_components import IndexArray, Plane, find_components
+from runtime.preprocess.connected_components import IndexArray, Mask, Plane, find_components
 from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.ruled_lines import remove_ruled_lines
 from runtime.preprocess.segment import Box, dilate, missing_stroke_width
@@ -40,6 +40,7 @@ _MAX_BESIDE_OFFSET_HEIGHTS = 0.5  # digit heights; vertical distance of its cent
 _MAX_BESIDE_GAP_HEIGHTS = 2.0  # digit heights; horizontal gap between it and the line
 
 # Strokes beside a line that are a part of a dark area.
+_MIN_STROKE_INK = 0.55  # of the contrast of the line's strokes; fainter ink is not a stroke
 _MIN_STROKES_WIDTH_HEIGHTS = 0.35  # digit heights; narrower ink is the edge of the area
 _MAX_STROKES_FILL = 0.75  # ink of strokes / area of their box, which is at most one digit wide
 
@@ -134,7 +135,9 @@ def _crop(writing: Writing, line: TextLine, claimed: npt.NDArray[np.bool_]) -> L
     top = float(np.quantile(tops, _TOP_QUANTILE))
     height = max(float(np.quantile(bottoms, _BOTTOM_QUANTILE)) - top, 1.0)
     span = int(line.boxes[:, 0].min()), int(line.boxes[:, 2].max())
-    strokes = _strokes_of_areas(writing, claimed, span, (top, slope), height)
+    weights = writing.all_components.mass[line.members]
+    full_ink = np.float32(np.average(writing.stroke_contrasts[line.members], weights=weights))
+    strokes = _strokes_of_areas(writing, claimed, span, (top, slope), height, full_ink)
     first_column, last_column = _with_ink_beside(
         np.concatenate([writing.all_components.boxes[~claimed], strokes]),
         span,
@@ -150,9 +153,7 @@ def _crop(writing: Writing, line: TextLine, claimed: npt.NDArray[np.bool_]) -> L
         return None
     column_tops = crop_top + _falls(line.boxes, left, right, slope, height)
     window = _Window(left, right, column_tops, crop_height, (page_rows, page_columns))
-    weights = writing.all_components.mass[line.members]
-    full_ink = float(np.average(writing.stroke_contrasts[line.members], weights=weights))
-    ink = np.minimum(window.cut(writing.contrast) / np.float32(full_ink), 1)
+    ink = np.minimum(window.cut(writing.contrast) / full_ink, 1)
     is_own = np.zeros_like(claimed)
     is_own[line.members] = True
     own_mask = window.cut_components(writing, is_own)
@@ -227,6 +228,7 @@ def _strokes_of_areas(
     span: tuple[int, int],
     top: tuple[float, float],
     height: float,
+    full_ink: np.float32,
 ) -> IndexArray:
     """Return the boxes, (N, 4), of strokes beside a line that touch a dark area.
 
@@ -238,12 +240,12 @@ def _strokes_of_areas(
         span: see `_with_ink_beside`.
         top: see `_with_ink_beside`.
         height: of the line's digits.
+        full_ink: contrast of the line's strokes; clearly fainter pixels are the area.
     """
     boxes = writing.all_components.boxes
     areas = boxes[~claimed & (boxes[:, 3] - boxes[:, 1] >= _MAX_BESIDE_HEIGHTS * height)]
     page_rows, page_columns = writing.all_ink.shape
     reach = int((_MAX_BESIDE_GAP_HEIGHTS + _MAX_DIGIT_WIDTH_HEIGHTS) * height)
-    digit_width = int(_MAX_DIGIT_WIDTH_HEIGHTS * height)
     found = [np.empty((0, 4), np.intp)]
     for on_left in (True, False):
         left, right = (span[0] - reach, span[0]) if on_left else (span[1], span[1] + reach)
@@ -254,22 +256,35 @@ def _strokes_of_areas(
         if not overlaps.all(axis=1).any():
             continue
         ink = writing.all_ink[upper:lower, left:right]
-        pieces = find_components(ink, ink.astype(np.float32))
-        if pieces is None:
-            continue
-        is_tall = pieces.boxes[:, 3] - pieces.boxes[:, 1] > _MIN_TALL_HEIGHTS * height
-        for start, top_row, end, bottom_row in pieces.boxes[is_tall].tolist():
-            # Only the part next to the line, as wide as a digit: the area may begin behind it.
-            if on_left:
-                start = max(start, end - digit_width)
-            else:
-                end = min(end, start + digit_width)
-            fill = ink[top_row:bottom_row, start:end].mean()
-            is_wide = end - start >= _MIN_STROKES_WIDTH_HEIGHTS * height
-            if is_wide and fill <= _MAX_STROKES_FILL:
-                box = (start + left, top_row + upper, end + left, bottom_row + upper)
-                found.append(np.array([box], np.intp))
+        contrast = writing.contrast[upper:lower, left:right]
+        for mask in (ink, ink & (contrast > _MIN_STROKE_INK * full_ink)):
+            strokes = _stroke_boxes(mask, height, on_left)
+            found.append(strokes + np.array([left, upper, left, upper]))
     return np.concatenate(found)
+
+
+def _stroke_boxes(ink: Mask, height: float, on_left: bool) -> IndexArray:
+    """Return the boxes, (N, 4), of tall strokes; of each only the part next to the line.
+
+    That part is as wide as a digit: the area may begin behind it.
+
+    Args:
+        ink: mask of the ink beside a line.
+        height: of the line's digits.
+        on_left: whether the ink is to the left of the line.
+    """
+    pieces = find_components(ink, ink.astype(np.float32))
+    if pieces is None:
+        return np.empty((0, 4), np.intp)
+    boxes = pieces.boxes[pieces.boxes[:, 3] - pieces.boxes[:, 1] > _MIN_TALL_HEIGHTS * height]
+    digit_width = int(_MAX_DIGIT_WIDTH_HEIGHTS * height)
+    if on_left:
+        boxes[:, 0] = np.maximum(boxes[:, 0], boxes[:, 2] - digit_width)
+    else:
+        boxes[:, 2] = np.minimum(boxes[:, 2], boxes[:, 0] + digit_width)
+    fills = np.array([ink[top:bottom, start:end].mean() for start, top, end, bottom in boxes])
+    is_wide = boxes[:, 2] - boxes[:, 0] >= _MIN_STROKES_WIDTH_HEIGHTS * height
+    return boxes[is_wide & (fills <= _MAX_STROKES_FILL)]
 
 
 def _falls(boxes: IndexArray, left: int, right: int, slope: float, height: float) -> Floats:

@@ -41,6 +41,16 @@ def test_digit_that_a_dark_corner_covers_is_unknown() -> None:
     assert set(text[4:]) == {"?"}
 
 
+@pytest.mark.parametrize(("text", "on_left"), [("05271", True), ("6304", False)])
+def test_digit_that_merges_with_a_faint_area_is_read(text: str, on_left: bool) -> None:
+    """A light margin beside the darker end of the paper is ink, and the digit is in it."""
+    gray = paper(number(text, margin=30, gap=0.6)).astype(np.float32)
+    shade = np.minimum(np.linspace(0.6, 1.3, gray.shape[1]), 1)
+    gray *= shade if on_left else shade[::-1]
+    gray = np.pad(gray, 60, constant_values=float(np.median(gray)))
+    assert CLASSIFIER.read(np.clip(gray, 0, 255).astype(np.uint8)).text == text
+
+
 @pytest.mark.parametrize(("text", "scale"), [("860", 1), ("640", 1), ("640", 3)])
 def test_tight_crop_of_bold_digits_has_no_sheet(text: str, scale: int) -> None:
     ink = number(text, margin=4)
