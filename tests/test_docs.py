@@ -46,6 +46,7 @@ PAGES = (
     "scale",
     "meter",
 )  # pages whose commands are run
+SLOW_PAGES = ("own-model", "scale")  # run by `make test-slow`: they take a minute or more each
 # Pages that are tested by tests/deploy/test_page.py, or have no commands.
 OTHER_TESTS = {"raspberry-pi.md", "boards.md", "reliability.md"}
 # Pages without commands to run. Their links, command names, options and settings are checked.
@@ -212,7 +213,10 @@ def run_page(folder):
     return run_once
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW_PAGES else ()) for name in PAGES],
+)
 def test_page_shows_the_output_of_its_commands(name, run_page):
     page = (DOCS / f"{name}.md").read_text()
     printed = run_page(name)
