@@ -4,8 +4,9 @@
 slanted, on an uneven baseline, with separators, operators, ruled lines, boxes, specks, page edges,
 and parts of the lines above and below; some lines have no digit. Each line is 32 pixels high.
 
-A person can read each line: no digit is cut off or covered, and the strokes are darker than the
-texture and the noise of the paper.
+No digit is cut off or covered, and the strokes are darker than the texture and the noise of the
+paper. Some lines cannot be read with certainty, because digits overlap or look like others: see
+"How many of the lines can be read at all" in docs/experiments.md.
 """
 
 from collections.abc import Sequence
