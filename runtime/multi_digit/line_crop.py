@@ -257,6 +257,7 @@ def _strokes_of_areas(
             continue
         ink = writing.all_ink[upper:lower, left:right]
         contrast = writing.contrast[upper:lower, left:right]
+        # A faint area hides a digit; in a dark one, the digit is cut out as part of all ink.
         for mask in (ink, ink & (contrast > _MIN_STROKE_INK * full_ink)):
             strokes = _stroke_boxes(mask, height, on_left)
             found.append(strokes + np.array([left, upper, left, upper]))

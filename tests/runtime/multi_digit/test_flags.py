@@ -20,7 +20,7 @@ def one(lean: int, flag: int, drop: int, gap: int = 0) -> Array:
     """Draw a 1 with a flag.
 
     Args:
-        lean: of the stem, in pixels of the digit's height.
+        lean: horizontal distance of the ends of the stem in pixels.
         flag: width of the flag in pixels.
         drop: height of the flag in pixels.
         gap: horizontal gap between the flag and the stem in pixels.
