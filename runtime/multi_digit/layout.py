@@ -8,7 +8,7 @@ typical digit on the page ("digit heights").
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,15 @@ _MAX_NEIGHBOR_SLOPE = 0.5  # rows per column; digits in a steeper direction are 
 _MAX_OFFSET_HEIGHTS = 0.55  # digit heights; vertical offset of linked digits, without the slope
 _MAX_LINE_OFFSET_HEIGHTS = 0.5  # digit heights; lines with a smaller vertical offset are joined
 
+# Writing of another size than the typical digit: a title, or small numbers below one.
+_MAX_SHORT_HEIGHTS = 0.4  # digit heights; a line of shorter components only is other writing
+_MIN_SHORT_PX = 8  # height; shorter components are specks
+_MIN_SHORT_COMPONENTS = 2  # on a page; one may be a speck
+_MIN_OTHER_DISTANCE_HEIGHTS = 0.3  # heights of the smaller one; ink nearer to a line is part of it
+_MIN_OTHER_CONTRAST_SHARE = 0.5  # of the contrast of the writing; fainter ink is a shadow
+_MAX_OTHER_COMPONENTS = 300  # more components of another size are texture
+_MAX_OTHER_AREA_PX = 4_000_000  # of their boxes; larger ones are a drawing
+
 # A component is the edge of a dark area, not ink, if the paper around it is as dark.
 _RING_HEIGHTS = 0.2  # digit heights; width of the ring around the component that is examined
 _MAX_DARK_SHARE = 0.2  # of the ring's pixels; if more are dark, the component is an edge
@@ -124,7 +133,7 @@ class PageLayout:
     height: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TextLine:
     """The components of one line, for `read_lines`.
 
@@ -173,7 +182,27 @@ class Writing:
         return min(self.height, float(np.quantile(heights, _SHORT_QUANTILE)))
 
     def text_lines(self) -> list[TextLine]:
-        """Arrange the writing in lines, from top to bottom; used by `read_lines`."""
+        """Arrange the writing in lines, from top to bottom; used by `read_lines`.
+
+        Writing of another size is included, such as a title or the small numbers below it.
+        """
+        all_lines = self._own_lines()
+        lines = [line for line in all_lines if not self._is_short(line)] or all_lines
+        short = [line for line in all_lines if line not in lines]
+        others = [
+            line
+            for writing in self._writing_of_other_sizes(lines, short)
+            for line in writing._own_lines()
+        ]
+        return sorted((*lines, *others), key=_middle) if others else all_lines
+
+    def _is_short(self, line: TextLine) -> bool:
+        """Return whether a line has only components that are short for this writing."""
+        boxes = self.all_components.boxes[line.members]
+        return bool((boxes[:, 3] - boxes[:, 1]).max() < _MAX_SHORT_HEIGHTS * self.height)
+
+    def _own_lines(self) -> list[TextLine]:
+        """Arrange the groups in lines, from top to bottom."""
         groups = [group for group, _ in self._ink_groups()]
         if not groups:
             return []
@@ -185,6 +214,48 @@ class Writing:
             TextLine(np.concatenate([groups[index] for index in line]), boxes[line], slope)
             for line in lines
         ]
+
+    def _writing_of_other_sizes(
+        self, lines: list[TextLine], short: list[TextLine]
+    ) -> Iterator["Writing"]:
+        """Yield the writing that is too tall for this writing, and the one that is too short.
+
+        Ink between or beside the digits of a line is not other writing. Neither are a single speck,
+        and so many or so large components that they are rather texture or a drawing.
+
+        Args:
+            lines: of this writing.
+            short: lines of this writing that are short.
+        """
+        components = self.all_components
+        heights = components.boxes[:, 3] - components.boxes[:, 1]
+        own = np.concatenate(self.groups)
+        mean_contrast = np.average(self.stroke_contrasts[own], weights=components.mass[own])
+        free = ~self.preprinted & ~_touches_border(components) & ~_is_filled(components)
+        free &= self.stroke_contrasts > _MIN_OTHER_CONTRAST_SHARE * mean_contrast
+        free[own] = False
+        margin = _MIN_OTHER_DISTANCE_HEIGHTS * np.minimum(heights, self.height)
+        for left, top, right, bottom in (bounding_box(line.boxes) for line in lines):
+            beside = (components.boxes[:, 0] >= right + margin) | (
+                components.boxes[:, 2] <= left - margin
+            )
+            above = components.boxes[:, 3] <= top - margin
+            free &= beside | above | (components.boxes[:, 1] >= bottom + margin)
+        for line in short:
+            free[line.members] = True
+        is_tall = free & (heights > _MAX_TALL_HEIGHTS * self.height)
+        is_short = free & (heights < _MAX_SHORT_HEIGHTS * self.height) & (heights >= _MIN_SHORT_PX)
+        if not short and np.count_nonzero(is_short) < _MIN_SHORT_COMPONENTS:
+            is_short[:] = False
+        weights = components.mass * self.stroke_contrasts
+        for chosen in (is_tall, is_short):
+            if not chosen.any():
+                continue
+            height = _typical_height(components, weights, False, ~chosen)
+            chosen &= _is_writing(components, height)
+            if chosen.any() and _are_few(components.boxes[chosen]):
+                groups = _group(components, np.flatnonzero(chosen), height)
+                yield replace(self, groups=groups, height=height)
 
     def layout(self) -> PageLayout | None:
         """Arrange the writing in lines; None if it is empty; used by `recognize`."""
@@ -310,6 +381,17 @@ def _exclude_preprinted(
         preprinted |= bars
         height = _typical_height(components, weights, at_border, preprinted)
     return preprinted, height
+
+
+def _are_few(boxes: IndexArray) -> bool:
+    """Return whether boxes (N, 4) are as few and as small as those of writing of another size."""
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1, dtype=np.int64)
+    return len(areas) <= _MAX_OTHER_COMPONENTS and areas.sum() <= _MAX_OTHER_AREA_PX
+
+
+def _middle(line: TextLine) -> float:
+    """Return the row of the middle of a line."""
+    return float(line.boxes[:, 1::2].mean())
 
 
 def _check_limits(boxes: IndexArray, name: str) -> None:
