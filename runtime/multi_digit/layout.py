@@ -231,20 +231,26 @@ class Writing:
         heights = components.boxes[:, 3] - components.boxes[:, 1]
         own = np.concatenate(self.groups)
         mean_contrast = np.average(self.stroke_contrasts[own], weights=components.mass[own])
+        is_tall = heights > _MAX_TALL_HEIGHTS * self.height
+        is_short = (heights < _MAX_SHORT_HEIGHTS * self.height) & (heights >= _MIN_SHORT_PX)
         free = ~self.preprinted & ~_touches_border(components) & ~_is_filled(components)
         free &= self.stroke_contrasts > _MIN_OTHER_CONTRAST_SHARE * mean_contrast
+        free &= is_tall | is_short
         free[own] = False
-        margin = _MIN_OTHER_DISTANCE_HEIGHTS * np.minimum(heights, self.height)
-        for left, top, right, bottom in (bounding_box(line.boxes) for line in lines):
-            beside = (components.boxes[:, 0] >= right + margin) | (
-                components.boxes[:, 2] <= left - margin
-            )
-            above = components.boxes[:, 3] <= top - margin
-            free &= beside | above | (components.boxes[:, 1] >= bottom + margin)
+        if np.count_nonzero(free) > _MAX_OTHER_COMPONENTS:
+            return
+        others = np.flatnonzero(free)
+        margin = _MIN_OTHER_DISTANCE_HEIGHTS * np.minimum(heights[others], self.height)
+        starts, ends = components.boxes[others, :2], components.boxes[others, 2:]
+        for line in lines:
+            left, top, right, bottom = bounding_box(line.boxes)
+            beside = (starts[:, 0] >= right + margin) | (ends[:, 0] <= left - margin)
+            above = ends[:, 1] <= top - margin
+            free[others] &= beside | above | (starts[:, 1] >= bottom + margin)
+        is_tall &= free
+        is_short &= free
         for line in short:
-            free[line.members] = True
-        is_tall = free & (heights > _MAX_TALL_HEIGHTS * self.height)
-        is_short = free & (heights < _MAX_SHORT_HEIGHTS * self.height) & (heights >= _MIN_SHORT_PX)
+            is_short[line.members] = True
         if not short and np.count_nonzero(is_short) < _MIN_SHORT_COMPONENTS:
             is_short[:] = False
         weights = components.mass * self.stroke_contrasts
@@ -253,7 +259,8 @@ class Writing:
                 continue
             height = _typical_height(components, weights, False, ~chosen)
             chosen &= _is_writing(components, height)
-            if chosen.any() and _are_few(components.boxes[chosen]):
+            sizes = components.boxes[chosen, 2:] - components.boxes[chosen, :2]
+            if len(sizes) and sizes.prod(axis=1, dtype=np.int64).sum() <= _MAX_OTHER_AREA_PX:
                 groups = _group(components, np.flatnonzero(chosen), height)
                 yield replace(self, groups=groups, height=height)
 
@@ -381,12 +388,6 @@ def _exclude_preprinted(
         preprinted |= bars
         height = _typical_height(components, weights, at_border, preprinted)
     return preprinted, height
-
-
-def _are_few(boxes: IndexArray) -> bool:
-    """Return whether boxes (N, 4) are as few and as small as those of writing of another size."""
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1, dtype=np.int64)
-    return len(areas) <= _MAX_OTHER_COMPONENTS and areas.sum() <= _MAX_OTHER_AREA_PX
 
 
 def _middle(line: TextLine) -> float:
