@@ -1,13 +1,20 @@
 """Finds preprinted ink around digits: boxes, circles, the cells of a table, the teeth of a comb.
 
 `runtime.multi_digit.layout` removes these components before it arranges the digits in lines, so
-that no printed line is read as a 1.
+that no printed line is read as a 1. Digits that touch them are cut from them (`lines_of_frames`).
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.preprocess.connected_components import Components, IndexArray
+from runtime.preprocess.connected_components import (
+    Components,
+    IndexArray,
+    Mask,
+    find_components,
+    find_runs,
+)
+from runtime.preprocess.ruled_lines import remove_spanning_lines
 
 Flags = npt.NDArray[np.bool_]
 
@@ -16,7 +23,19 @@ _MIN_FRAME_PX = 12  # shorter side of a frame
 _MAX_FRAME_FILL = 0.4  # ink of a frame / area of its box
 _MIN_CONTENT_SHARE = 0.3  # of the height of a cell; shorter ink in it is a speck, not a digit
 _MAX_CONTENT_RATIO = 40  # height of a frame / of its content; a larger frame is not around digits
+_BASE_SHARE = 0.1  # of the height of a comb; its base is in these lowest rows
+_MIN_BASE_SHARE = 0.95  # of the width of a comb; a shorter base is a stroke
 _MAX_FRAMES = 300  # components that are examined, the largest ones
+
+# Digits that touch the lines of a frame.
+_MAX_FRAMES_PAGES = 2  # areas of the page; frames whose boxes are together larger stay as they are
+_MAX_LINE_HEIGHTS = 0.15  # digit heights; a frame of thicker lines stays as it is
+_LINE_REACH_HEIGHTS = 0.1  # digit heights; a line may wander by this up and down
+_MAX_LINE_REACH_PX = 8  # greatest reach
+_MIN_DIGIT_HEIGHTS = 0.4  # digit heights; shorter ink that remains is a piece of a line
+_MIN_DIGIT_WIDTH_HEIGHTS = 0.25  # digit heights; narrower ink that remains is one, too, or a 1
+_MIN_STROKE_WIDTHS = 1.6  # width of the stroke of a 1 / width of the lines
+_LINE_WIDTH_QUANTILE = 0.25  # of the lengths of a frame's runs; the others are those of digits
 
 # Straight bars.
 _MAX_BAR_ASPECT = 0.2  # width / height
@@ -32,7 +51,7 @@ _MAX_UNEVEN_SPACE = 0.06  # of the median space between two bars of a comb; diff
 
 
 def find_frames(components: Components, min_content_px: float = 0.0) -> Flags:
-    """Return for each component whether it is a frame around other ink.
+    """Return for each component whether it is a frame around other ink, or a comb below it.
 
     Args:
         components: of the page.
@@ -60,23 +79,91 @@ def find_frames(components: Components, min_content_px: float = 0.0) -> Flags:
             continue
         ink = components.paint(np.arange(len(boxes)) == index, box)
         content = boxes[inside] - np.array((left, top, left, top))
-        flags[index] = any(_is_in_cell(ink, content_box) for content_box in content)
+        has_base = _has_base(ink)
+        flags[index] = any(_is_in_cell(ink, content_box, has_base) for content_box in content)
     return flags
 
 
-def _is_in_cell(ink: Flags, box: IndexArray) -> bool:
-    """Return whether a box is in a cell of `ink`: enclosed on all four sides, without touching it.
+def _has_base(ink: Mask) -> bool:
+    """Return whether ink may be a comb: it has a line along the bottom of its box."""
+    rows = max(round(_BASE_SHARE * len(ink)), 2)
+    return bool(ink[-rows:].any(axis=0).mean() >= _MIN_BASE_SHARE)
+
+
+def lines_of_frames(components: Components, frames: Flags, height: float) -> Mask | None:
+    """Return the ink of frames without the digits that touch or cross their lines.
+
+    Args:
+        components: of the page.
+        frames: (N,), whether a component is a frame.
+        height: of a typical digit, in pixels.
+
+    Returns:
+        (height, width) bool; only frames that digits touch are in it. None if there are none.
+    """
+    boxes = components.boxes
+    widths, heights = (boxes[:, 2:] - boxes[:, :2]).T
+    candidates = np.flatnonzero(frames & (widths > _MAX_BAR_ASPECT * heights))
+    if not len(candidates):
+        return None
+    page_height, page_width = components.shape
+    pixels = _MAX_FRAMES_PAGES * page_height * page_width
+    lines = np.zeros(components.shape, np.bool_)
+    for index in candidates.tolist():
+        left, top, right, bottom = boxes[index].tolist()
+        pixels -= (right - left) * (bottom - top)
+        if pixels < 0:
+            break
+        ink = components.paint(np.arange(len(boxes)) == index, (left, top, right, bottom))
+        digits = _digits_on_lines(ink, height)
+        if digits is not None:
+            lines[top:bottom, left:right] |= ink & ~digits
+    return lines if lines.any() else None
+
+
+def _digits_on_lines(ink: Mask, height: float) -> Mask | None:
+    """Return the ink of the digits that touch the straight lines of a frame; None without any.
+
+    Args:
+        ink: (height, width), of the frame.
+        height: of a typical digit, in pixels.
+    """
+    reach_px = min(max(round(_LINE_REACH_HEIGHTS * height), 2), _MAX_LINE_REACH_PX)
+    limits = _MAX_LINE_HEIGHTS * height, reach_px
+    rest = remove_spanning_lines(remove_spanning_lines(ink, *limits).T, *limits).T
+    found = find_components(rest, rest.astype(np.float32))
+    if found is None or np.array_equal(rest, ink):
+        return None
+    widths, heights = (found.boxes[:, 2:] - found.boxes[:, :2]).T
+    starts, ends = find_runs(ink)
+    line_width = float(np.quantile(ends - starts, _LINE_WIDTH_QUANTILE))
+    stroke_widths = found.area / np.bincount(found.labels)
+    is_wide = widths >= _MIN_DIGIT_WIDTH_HEIGHTS * height
+    is_wide |= stroke_widths >= _MIN_STROKE_WIDTHS * line_width
+    is_digit = is_wide & (heights >= _MIN_DIGIT_HEIGHTS * height)
+    return found.paint(is_digit, (0, 0, ink.shape[1], len(ink))) if is_digit.any() else None
+
+
+def _is_in_cell(ink: Mask, box: IndexArray, has_base: bool) -> bool:
+    """Return whether a box is in a cell of `ink`: enclosed on its sides, without touching it.
 
     The ink in the box must have at least `_MIN_CONTENT_SHARE` of the cell's height.
+
+    Args:
+        ink: (height, width), of one component.
+        box: left, top, right, bottom.
+        has_base: whether the component may be a comb, whose cells are open above.
     """
     left, top, right, bottom = box.tolist()
     if ink[top:bottom, left:right].any():
         return False
     column, row = ink[:, (left + right) // 2], ink[(top + bottom) // 2]
     above, below = np.flatnonzero(column[:top]), np.flatnonzero(column[bottom:])
-    if not (above.size and below.size and row[:left].any() and row[right:].any()):
+    if not (below.size and row[:left].any() and row[right:].any()):
         return False
-    cell = bottom + int(below[0]) - int(above[-1])
+    if not above.size and not has_base:
+        return False
+    cell = bottom + int(below[0]) - (int(above[-1]) if above.size else 0)
     return bool(bottom - top >= _MIN_CONTENT_SHARE * cell)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import ImageError
-from runtime.multi_digit.frames import Flags, find_bars, find_frames
+from runtime.multi_digit.frames import Flags, find_bars, find_frames, lines_of_frames
 from runtime.preprocess.background import Foreground, subtract_background
 from runtime.preprocess.connected_components import (
     Components,
@@ -25,13 +25,14 @@ from runtime.preprocess.connected_components import (
     sum_runs,
 )
 from runtime.preprocess.grayscale import Gray, quantile, row_slices
-from runtime.preprocess.ruled_lines import remove_ruled_lines
+from runtime.preprocess.ruled_lines import remove_ruled_lines, remove_squares
 from runtime.preprocess.segment import MIN_WINDOW_PX, Box
 from runtime.preprocess.tight_crop import is_window
 
 # Contrasts of ink.
 _PAGE_CONTRAST_SHARE = 0.1  # of the page's ink; less is paper. Pencil may be next to marker
 _OWN_CONTRAST_SHARE = 0.3  # of a component's strokes; its fainter pixels are removed
+_WINDOW_CONTRAST_SHARE = 0.5  # the same, of a window, so that the frame between windows is not ink
 _MIN_CONTRAST_SHARE = 0.25  # of the mean of all writing; components of fainter strokes are removed
 
 # Ruled lines, see `remove_ruled_lines`.
@@ -96,6 +97,7 @@ _MAX_DARK_SHARE = 0.2  # of the ring's pixels; if more are dark, the component i
 
 # Light writing in dark windows, as in a meter's counter, is inverted.
 _MIN_WINDOW_FILL = 0.55  # dark part of a window / area of its box
+_MIN_WINDOW_ASPECT = 0.4  # width / height of a window; a bold 1 is narrower
 _MIN_WINDOWS_SHARE = 0.8  # of the area of all ink; all windows together
 
 # Limits, because reading takes too long otherwise.
@@ -325,6 +327,15 @@ def find_writing(
     stroke_contrasts = _stroke_contrasts(components, contrast)
     weights = components.mass * stroke_contrasts
     preprinted, height = _exclude_preprinted(components, weights, at_border)
+    all_ink = _paint_all(components)
+    lines = lines_of_frames(components, preprinted, height)
+    if lines is not None:
+        contrast[lines] = 0
+        components = find_components(all_ink & ~lines, contrast)
+        assert components is not None  # the digits on the lines remain
+        stroke_contrasts = _stroke_contrasts(components, contrast)
+        weights = components.mass * stroke_contrasts
+        preprinted, height = _exclude_preprinted(components, weights, at_border)
     height = max(height, _display_height(components, height))
     if height < _MIN_HEIGHT_PX:
         return None
@@ -335,7 +346,6 @@ def find_writing(
     is_writing &= stroke_contrasts > _MIN_CONTRAST_SHARE * mean_contrast
     _check_limits(components.boxes[is_writing], name)
     groups = _group(components, np.flatnonzero(is_writing), height)
-    all_ink = _paint_all(components)
     ink_bright = 255 - gray if foreground.dark else gray
     writing = Writing(
         components,
@@ -357,8 +367,11 @@ def _find_ink(foreground: Foreground) -> Components | None:
     mask = contrast > max(_PAGE_CONTRAST_SHARE * foreground.ink_level, foreground.noise_floor)
     if max(np.count_nonzero(rows[1:] > rows[:-1]) for rows in (mask, mask.T)) > _MAX_RUNS:
         return None
-    mask = remove_ruled_lines(mask, MAX_GAP_SHARE, MIN_INK_SHARE)
-    mask = remove_ruled_lines(mask.T, MAX_GAP_SHARE, MIN_INK_SHARE).T
+    level = remove_ruled_lines(mask, MAX_GAP_SHARE, MIN_INK_SHARE)
+    columns = level.T
+    rest = remove_ruled_lines(columns, MAX_GAP_SHARE, MIN_INK_SHARE)
+    # Beside horizontal lines, vertical ones may be shorter: the picture may show squared paper.
+    mask = remove_squares(level) if rest is columns and level is not mask else rest.T
     with_faint_pixels = find_components(mask, contrast)
     if with_faint_pixels is None:
         return None
@@ -418,19 +431,25 @@ def _paint_all(components: Components) -> Mask:
 
 def _windows(components: Components) -> list[Box]:
     """Return the boxes of dark windows with light writing, if they have most of the page's ink."""
-    sizes = components.boxes[:, 2:] - components.boxes[:, :2]
-    areas = sizes.prod(axis=1)
-    # A cheap test first: a window fills half of its box, a digit or line rarely.
-    dense = (components.area >= _MIN_WINDOW_FILL * areas) & (sizes.min(axis=1) >= MIN_WINDOW_PX)
+    # A cheap test first.
+    dense = _is_dense(components)
     if components.area[dense].sum() < _MIN_WINDOWS_SHARE * components.area.sum():
         return []
     found: list[Box] = []
     for index in np.flatnonzero(dense).tolist():
         left, top, right, bottom = box = tuple(components.boxes[index].tolist())
-        shape = components.paint(np.arange(len(areas)) == index, box)
+        shape = components.paint(np.arange(len(dense)) == index, box)
         if is_window(shape) and not shape.all():
             found.append((left, top, right, bottom))
     return found
+
+
+def _is_dense(components: Components) -> Flags:
+    """Return for each component whether it fills half of its box, as a window; few digits do."""
+    sizes = components.boxes[:, 2:] - components.boxes[:, :2]
+    is_large = sizes.min(axis=1) >= np.maximum(MIN_WINDOW_PX, _MIN_WINDOW_ASPECT * sizes[:, 1])
+    is_dense: Flags = is_large & (components.area >= _MIN_WINDOW_FILL * sizes.prod(axis=1))
+    return is_dense
 
 
 def _invert(gray: Gray, windows: list[Box], components: Components) -> Gray:
@@ -452,7 +471,8 @@ def too_much_ink(name: str) -> ImageError:
 
 def _remove_faint_pixels(mask: Mask, components: Components, contrast: Plane) -> None:
     """Remove from the mask, in place, pixels that are fainter than their component's strokes."""
-    stroke_contrasts = _stroke_contrasts(components, contrast)
+    shares = np.where(_is_dense(components), _WINDOW_CONTRAST_SHARE, _OWN_CONTRAST_SHARE)
+    least = (shares * _stroke_contrasts(components, contrast)).astype(np.float32)
     height, width = mask.shape
     for rows in row_slices(height, width + 1):
         before = rows.start * (width + 1)
@@ -460,11 +480,11 @@ def _remove_faint_pixels(mask: Mask, components: Components, contrast: Plane) ->
         first, last = np.searchsorted(components.starts, ends_of_rows)
         starts, ends = components.starts[first:last], components.ends[first:last]
         lengths = ends - starts
-        own_contrast = np.zeros((rows.stop - rows.start, width + 1), np.float32)
+        own_least = np.zeros((rows.stop - rows.start, width + 1), np.float32)
         inside = np.repeat(starts - before, lengths) + _counting(lengths)
-        run_contrasts = stroke_contrasts[components.labels[first:last]]
-        own_contrast.reshape(-1)[inside] = np.repeat(run_contrasts, lengths)
-        mask[rows] &= contrast[rows] > _OWN_CONTRAST_SHARE * own_contrast[:, :-1]
+        run_least = least[components.labels[first:last]]
+        own_least.reshape(-1)[inside] = np.repeat(run_least, lengths)
+        mask[rows] &= contrast[rows] > own_least[:, :-1]
 
 
 def _counting(lengths: IndexArray) -> IndexArray:

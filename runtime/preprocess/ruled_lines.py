@@ -23,6 +23,18 @@ _MAX_THICKNESS_SHARE = 0.02  # of the longer side; if the lines are thicker, not
 # the line, and is kept.
 _MAX_RUN_FACTOR = 1.5
 
+# Squared paper, see `remove_squares`.
+_MIN_SQUARE_SHARE = 0.9  # of the picture's height; shorter lines are kept
+_MIN_SQUARE_GAP_PX = 8  # height of a gap where a horizontal line was removed; longer ones end it
+_MIN_SQUARE_LINES = 4  # fewer lines are kept
+_MAX_UNEVEN_SHARE = 0.15  # of the median space between two lines; difference from it
+_MIN_EVEN_SHARE = 0.7  # of the spaces; if fewer are even, the lines are kept
+
+# Lines that span a mask, see `remove_spanning_lines`.
+_MIN_SPANNING_SHARE = 0.7  # of the width; shorter lines are kept
+_MAX_SPANNING_GAP_SHARE = 0.05  # of the width; a longer gap ends the line
+_MIN_SPANNING_INK_SHARE = 0.8  # of a line with its gaps; a line with less ink is kept
+
 
 def remove_ruled_lines(mask: Mask, max_gap_share: float = 0.1, min_ink_share: float = 0.0) -> Mask:
     """Remove thin horizontal lines that reach an edge of the picture, but keep crossing strokes.
@@ -49,24 +61,95 @@ def remove_ruled_lines(mask: Mask, max_gap_share: float = 0.1, min_ink_share: fl
         mask[:, : left + 1].any() or mask[:, right:].any()
     ):
         return mask
-    thick = mask.copy()
-    for shift in (1, 2):
-        thick[shift:] |= mask[:-shift]
-        thick[:-shift] |= mask[shift:]
+    thick = _thicken(mask)
     if np.count_nonzero(thick, axis=1).max() < _MIN_ROW_SHARE * width:
         return mask
-    starts, ends = find_runs(thick)
-    is_break = starts[1:] - ends[:-1] > max_gap_share * width
-    is_break |= starts[1:] // (width + 1) != starts[:-1] // (width + 1)
-    first = np.flatnonzero(np.append(True, is_break))
-    ink = np.add.reduceat(ends - starts, first)
-    starts, ends = starts[first], ends[np.append(is_break, True)]
-    min_length = _MIN_LENGTH_SHARE * max(height, width)
-    is_line = (ends - starts > min_length) & (ink >= min_ink_share * (ends - starts))
-    line = paint_runs(starts[is_line], ends[is_line], mask.shape)
+    longer = max(height, width)
+    line = _find_lines(thick, _MIN_LENGTH_SHARE * longer, max_gap_share * width, min_ink_share)
     line_columns = np.flatnonzero(line.any(axis=0))
     if not line_columns.size or (line_columns[0] > left and line_columns[-1] < right):
         return mask
+    return _erase(mask, line, _MAX_THICKNESS_SHARE * longer)
+
+
+def remove_spanning_lines(mask: Mask, max_thickness_px: float, reach_px: int) -> Mask:
+    """Remove thin horizontal lines that span a mask from the left to the right, as in a table.
+
+    Crossing strokes are kept, see `remove_ruled_lines`.
+
+    Args:
+        mask: (height, width) bool, True for ink.
+        max_thickness_px: if the lines are thicker, nothing is removed.
+        reach_px: by how many pixels the mask is thickened above and below, to find lines that are
+            not straight.
+
+    Returns:
+        (height, width) bool; `mask` itself if there are no such lines.
+    """
+    width = mask.shape[1]
+    max_gap_px = _MAX_SPANNING_GAP_SHARE * width
+    lines = _find_lines(
+        _thicken(mask, reach_px), _MIN_SPANNING_SHARE * width, max_gap_px, _MIN_SPANNING_INK_SHARE
+    )
+    return _erase(mask, lines, max_thickness_px)
+
+
+def remove_squares(mask: Mask) -> Mask:
+    """Remove the vertical lines of squared paper from a wide mask, see `remove_ruled_lines`.
+
+    They are shorter than the strokes of a tight crop may be, which `remove_ruled_lines` keeps. So
+    there must be several, evenly spaced, each from the top to the bottom of the picture.
+
+    Args:
+        mask: (height, width) bool, without horizontal ruled lines.
+
+    Returns:
+        (height, width) bool; `mask` itself if there are no such lines.
+    """
+    height, width = mask.shape
+    upright = np.ascontiguousarray(mask.T)
+    max_gap_px = max(_MAX_SPANNING_GAP_SHARE * height, _MIN_SQUARE_GAP_PX)
+    lines = _find_lines(
+        _thicken(upright), _MIN_SQUARE_SHARE * height, max_gap_px, _MIN_SPANNING_INK_SHARE
+    )
+    starts, ends = find_runs(lines.any(axis=1)[None])
+    if len(starts) < _MIN_SQUARE_LINES:
+        return mask
+    spaces = np.diff((starts + ends) / 2)
+    even = np.abs(spaces - np.median(spaces)) <= _MAX_UNEVEN_SHARE * np.median(spaces)
+    if even.mean() < _MIN_EVEN_SHARE:
+        return mask
+    cleared = _erase(upright, lines, _MAX_THICKNESS_SHARE * max(height, width))
+    return mask if cleared is upright else cleared.T
+
+
+def _thicken(mask: Mask, reach_px: int = 2) -> Mask:
+    """Thicken a mask vertically by some pixels on each side."""
+    thick = mask.copy()
+    for shift in range(1, reach_px + 1):
+        thick[shift:] |= mask[:-shift]
+        thick[:-shift] |= mask[shift:]
+    return thick
+
+
+def _find_lines(thick: Mask, min_length_px: float, max_gap_px: float, min_ink_share: float) -> Mask:
+    """Return the mask of the lines in a thickened mask, with their gaps."""
+    stride = thick.shape[1] + 1
+    starts, ends = find_runs(thick)
+    if not starts.size:
+        return thick
+    is_break = starts[1:] - ends[:-1] > max_gap_px
+    is_break |= starts[1:] // stride != starts[:-1] // stride
+    first = np.flatnonzero(np.append(True, is_break))
+    ink = np.add.reduceat(ends - starts, first)
+    starts, ends = starts[first], ends[np.append(is_break, True)]
+    is_line = (ends - starts > min_length_px) & (ink >= min_ink_share * (ends - starts))
+    return paint_runs(starts[is_line], ends[is_line], thick.shape)
+
+
+def _erase(mask: Mask, line: Mask, max_thickness_px: float) -> Mask:
+    """Remove lines from a mask, but not the strokes that cross them, nor thicker lines."""
+    height, width = mask.shape
     starts, ends = find_runs(mask.T)
     stride = height + 1
     middle = (starts + ends) // 2
@@ -75,7 +158,7 @@ def remove_ruled_lines(mask: Mask, max_gap_share: float = 0.1, min_ink_share: fl
         return mask
     length = ends - starts
     thickness = float(np.median(length[on_line]))
-    if thickness > _MAX_THICKNESS_SHARE * max(height, width):
+    if thickness > max_thickness_px:
         return mask
     removed = on_line & (length <= _MAX_RUN_FACTOR * thickness + 1)
     cleared: Mask = mask & ~paint_runs(starts[removed], ends[removed], (width, height)).T

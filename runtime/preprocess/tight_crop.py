@@ -24,6 +24,7 @@ _MIN_MASS_SHARE = 0.6  # of the mass of all ink; the share of the heaviest compo
 _MIN_ASPECT = 0.4  # height / picture's width of a digit that reaches the left and the right edge
 _MAX_STROKES = 3.0  # mean number of strokes that a row or a column crosses; a grid has more
 _EDGE_SHARE = 0.03  # of height or width; the zone along each edge of the digit's box
+_WINDOW_EDGE_SHARE = 0.08  # the same, of a window, whose edges may be blurred
 _FULL_SHARE = 0.9  # of a row or column; if two edges of the box are so full, it is a sheet or frame
 _MAX_NOISE_SHARE = 1.3  # of the ink's level; a higher noise floor is uneven light, not soft edges
 # Width / height of the picture. In a wider one, ink in two corners at one edge is a table or a
@@ -101,7 +102,9 @@ def is_window(shape: Mask) -> bool:
         shape: (height, width) bool, cropped to the shape.
     """
     ink = np.count_nonzero(shape)
-    return bool(ink >= _MIN_WINDOW_SHARE * shape.size) and _full_edges(shape) == 4
+    return (
+        bool(ink >= _MIN_WINDOW_SHARE * shape.size) and _full_edges(shape, _WINDOW_EDGE_SHARE) == 4
+    )
 
 
 def _corners(mask: Mask) -> Mask:
@@ -109,8 +112,13 @@ def _corners(mask: Mask) -> Mask:
     return mask[[0, 0, -1, -1], [0, -1, 0, -1]]
 
 
-def _full_edges(shape: Mask) -> int:
-    """Return the number of edges of a shape's box that are covered with ink, 0 to 4."""
-    down, across = (int(_EDGE_SHARE * side) + 1 for side in shape.shape)
+def _full_edges(shape: Mask, edge_share: float = _EDGE_SHARE) -> int:
+    """Return the number of edges of a shape's box that are covered with ink, 0 to 4.
+
+    Args:
+        shape: (height, width) bool, cropped to the shape.
+        edge_share: of the height or width; the zone along each edge that is examined.
+    """
+    down, across = (int(edge_share * side) + 1 for side in shape.shape)
     edges = (shape[:down], shape[-down:], shape[:, :across].T, shape[:, -across:].T)
     return sum(bool(edge.mean(axis=1).max() >= _FULL_SHARE) for edge in edges)
