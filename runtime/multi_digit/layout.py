@@ -32,7 +32,7 @@ from runtime.preprocess.tight_crop import is_window
 # Contrasts of ink.
 _PAGE_CONTRAST_SHARE = 0.1  # of the page's ink; less is paper. Pencil may be next to marker
 _OWN_CONTRAST_SHARE = 0.3  # of a component's strokes; its fainter pixels are removed
-_WINDOW_CONTRAST_SHARE = 0.5  # the same, of a window, so that the frame between windows is not ink
+_WINDOW_CONTRAST_SHARE = 0.65  # the same, of a window, so that the frame between windows is not ink
 _MIN_CONTRAST_SHARE = 0.25  # of the mean of all writing; components of fainter strokes are removed
 
 # Ruled lines, see `remove_ruled_lines`.
@@ -431,25 +431,23 @@ def _paint_all(components: Components) -> Mask:
 
 def _windows(components: Components) -> list[Box]:
     """Return the boxes of dark windows with light writing, if they have most of the page's ink."""
-    # A cheap test first.
-    dense = _is_dense(components)
-    if components.area[dense].sum() < _MIN_WINDOWS_SHARE * components.area.sum():
-        return []
     found: list[Box] = []
-    for index in np.flatnonzero(dense).tolist():
+    numbers = np.arange(len(components.mass))
+    for index in np.flatnonzero(_may_be_windows(components)).tolist():
         left, top, right, bottom = box = tuple(components.boxes[index].tolist())
-        shape = components.paint(np.arange(len(dense)) == index, box)
+        shape = components.paint(numbers == index, box)
         if is_window(shape) and not shape.all():
             found.append((left, top, right, bottom))
     return found
 
 
-def _is_dense(components: Components) -> Flags:
-    """Return for each component whether it fills half of its box, as a window; few digits do."""
+def _may_be_windows(components: Components) -> Flags:
+    """Return which components may be windows: blocks that have most of the page's ink."""
     sizes = components.boxes[:, 2:] - components.boxes[:, :2]
-    is_large = sizes.min(axis=1) >= np.maximum(MIN_WINDOW_PX, _MIN_WINDOW_ASPECT * sizes[:, 1])
-    is_dense: Flags = is_large & (components.area >= _MIN_WINDOW_FILL * sizes.prod(axis=1))
-    return is_dense
+    is_block = sizes.min(axis=1) >= np.maximum(MIN_WINDOW_PX, _MIN_WINDOW_ASPECT * sizes[:, 1])
+    is_block &= components.area >= _MIN_WINDOW_FILL * sizes.prod(axis=1)
+    have_most_ink = components.area[is_block].sum() >= _MIN_WINDOWS_SHARE * components.area.sum()
+    return is_block if have_most_ink else np.zeros_like(is_block)
 
 
 def _invert(gray: Gray, windows: list[Box], components: Components) -> Gray:
@@ -471,7 +469,7 @@ def too_much_ink(name: str) -> ImageError:
 
 def _remove_faint_pixels(mask: Mask, components: Components, contrast: Plane) -> None:
     """Remove from the mask, in place, pixels that are fainter than their component's strokes."""
-    shares = np.where(_is_dense(components), _WINDOW_CONTRAST_SHARE, _OWN_CONTRAST_SHARE)
+    shares = np.where(_may_be_windows(components), _WINDOW_CONTRAST_SHARE, _OWN_CONTRAST_SHARE)
     least = (shares * _stroke_contrasts(components, contrast)).astype(np.float32)
     height, width = mask.shape
     for rows in row_slices(height, width + 1):

@@ -112,7 +112,8 @@ def remove_squares(mask: Mask) -> Mask:
     lines = _find_lines(
         _thicken(upright), _MIN_SQUARE_SHARE * height, max_gap_px, _MIN_SPANNING_INK_SHARE
     )
-    starts, ends = find_runs(lines.any(axis=1)[None])
+    has_line: Mask = np.asarray(lines.any(axis=1))
+    starts, ends = find_runs(has_line[None])
     if len(starts) < _MIN_SQUARE_LINES:
         return mask
     spaces = np.diff((starts + ends) / 2)
@@ -125,7 +126,7 @@ def remove_squares(mask: Mask) -> Mask:
 
 def _thicken(mask: Mask, reach_px: int = 2) -> Mask:
     """Thicken a mask vertically by some pixels on each side."""
-    thick = mask.copy()
+    thick: Mask = mask.copy()
     for shift in range(1, reach_px + 1):
         thick[shift:] |= mask[:-shift]
         thick[:-shift] |= mask[shift:]
@@ -134,7 +135,8 @@ def _thicken(mask: Mask, reach_px: int = 2) -> Mask:
 
 def _find_lines(thick: Mask, min_length_px: float, max_gap_px: float, min_ink_share: float) -> Mask:
     """Return the mask of the lines in a thickened mask, with their gaps."""
-    stride = thick.shape[1] + 1
+    height, width = thick.shape
+    stride = width + 1
     starts, ends = find_runs(thick)
     if not starts.size:
         return thick
@@ -144,7 +146,7 @@ def _find_lines(thick: Mask, min_length_px: float, max_gap_px: float, min_ink_sh
     ink = np.add.reduceat(ends - starts, first)
     starts, ends = starts[first], ends[np.append(is_break, True)]
     is_line = (ends - starts > min_length_px) & (ink >= min_ink_share * (ends - starts))
-    return paint_runs(starts[is_line], ends[is_line], thick.shape)
+    return paint_runs(starts[is_line], ends[is_line], (height, width))
 
 
 def _erase(mask: Mask, line: Mask, max_thickness_px: float) -> Mask:

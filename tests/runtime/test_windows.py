@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from runtime import Classifier
 
@@ -162,3 +162,15 @@ def test_nested_frames_are_segmented_in_little_time(classifier: Classifier) -> N
         box = (inset, inset, 191 - inset, 191 - inset)
         ImageDraw.Draw(image).rectangle(box, fill=255 * (number % 2))
     assert not classifier.classify(image).accepted
+
+
+@pytest.mark.parametrize("face", [120, 150])
+@pytest.mark.parametrize("text", ["2272", "9340", "84520", "603683"])
+def test_windows_in_a_gray_housing_are_read(classifier: Classifier, face: int, text: str) -> None:
+    """Between two windows the housing is nearer to their ground than to the digits."""
+    image = panel(text, face, 25, 225, 18).resize((90 * len(text), 120), Image.Resampling.BOX)
+    framed = Image.new("L", (image.width + 200, 220), face)
+    framed.paste(image, (100, 50))
+    noise = np.random.default_rng(0).normal(0, 4, (framed.height, framed.width))
+    gray = np.clip(np.asarray(framed.filter(ImageFilter.GaussianBlur(1))) + noise, 0, 255)
+    assert classifier.read(gray.astype(np.uint8)).lines == (text,)
