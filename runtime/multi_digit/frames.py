@@ -7,6 +7,7 @@ that no printed line is read as a 1. Digits that touch them are cut from them (`
 import numpy as np
 import numpy.typing as npt
 
+from runtime.multi_digit.ellipse import distance_from_ellipse, without_curve
 from runtime.preprocess.connected_components import (
     Components,
     IndexArray,
@@ -34,6 +35,7 @@ _LINE_REACH_HEIGHTS = 0.1  # digit heights; a line may wander by this up and dow
 _MAX_LINE_REACH_PX = 8  # greatest reach
 _MIN_DIGIT_HEIGHTS = 0.4  # digit heights; shorter ink that remains is a piece of a line
 _MIN_DIGIT_WIDTH_HEIGHTS = 0.25  # digit heights; narrower ink that remains is one, too, or a 1
+_MIN_DISTANCE_HEIGHTS = 0.3  # digit heights; ink nearer to a circle is a piece of its line
 _MIN_STROKE_WIDTHS = 1.6  # width of the stroke of a 1 / width of the lines
 _LINE_WIDTH_QUANTILE = 0.25  # of the lengths of a frame's runs; the others are those of digits
 
@@ -122,25 +124,38 @@ def lines_of_frames(components: Components, frames: Flags, height: float) -> Mas
 
 
 def _digits_on_lines(ink: Mask, height: float) -> Mask | None:
-    """Return the ink of the digits that touch the straight lines of a frame; None without any.
+    """Return the ink of the digits that touch the lines of a frame; None without any.
 
     Args:
         ink: (height, width), of the frame.
         height: of a typical digit, in pixels.
     """
+    starts, ends = find_runs(ink)
+    line_width = float(np.quantile(ends - starts, _LINE_WIDTH_QUANTILE))
     reach_px = min(max(round(_LINE_REACH_HEIGHTS * height), 2), _MAX_LINE_REACH_PX)
     limits = _MAX_LINE_HEIGHTS * height, reach_px
     rest = remove_spanning_lines(remove_spanning_lines(ink, *limits).T, *limits).T
+    if not rest.any():
+        return None
+    distance = distance_from_ellipse(ink, reach_px)
+    if distance is not None:
+        rest = without_curve(ink, distance, line_width + reach_px / 2, line_width)
     found = find_components(rest, rest.astype(np.float32))
     if found is None or np.array_equal(rest, ink):
         return None
     widths, heights = (found.boxes[:, 2:] - found.boxes[:, :2]).T
-    starts, ends = find_runs(ink)
-    line_width = float(np.quantile(ends - starts, _LINE_WIDTH_QUANTILE))
     stroke_widths = found.area / np.bincount(found.labels)
     is_wide = widths >= _MIN_DIGIT_WIDTH_HEIGHTS * height
     is_wide |= stroke_widths >= _MIN_STROKE_WIDTHS * line_width
     is_digit = is_wide & (heights >= _MIN_DIGIT_HEIGHTS * height)
+    if distance is not None:
+        farthest = np.zeros(len(widths))
+        for index in np.flatnonzero(is_digit).tolist():
+            left, top, right, bottom = found.boxes[index].tolist()
+            box = left, top, right, bottom
+            shape = found.paint(np.arange(len(widths)) == index, box)
+            farthest[index] = distance[top:bottom, left:right][shape].max()
+        is_digit &= farthest >= _MIN_DISTANCE_HEIGHTS * height
     return found.paint(is_digit, (0, 0, ink.shape[1], len(ink))) if is_digit.any() else None
 
 

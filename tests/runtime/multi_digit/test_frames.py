@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from runtime.multi_digit.ellipse import distance_from_ellipse
 from runtime.multi_digit.frames import find_frames, lines_of_frames
 from runtime.preprocess.connected_components import find_components
 from tests.runtime.multi_digit.test_read_lines import HEIGHT, Array, drawn, number, read
@@ -71,6 +72,38 @@ def test_digit_on_a_box_that_is_drawn_by_hand_is_read(text: str) -> None:
     ]
     sides = [(x, top - 18, x, bottom + 18) for x in (left - 15, right - 3)]
     assert read(drawn(ink, *levels, *sides, width=3)) == (text,)
+
+
+def circled(ink: Array, into_px: int, wobble: float = 0.0) -> Array:
+    """Draw an ellipse around ink that cuts `into_px` pixels of its right end."""
+    left, top, right, bottom = ends(ink)
+    across = (right - into_px - left + 24) / 2
+    down = 0.75 * (bottom - top)
+    x, y = left - 24 + across, (top + bottom) / 2
+    angles = np.linspace(0, 2 * np.pi, 90)
+    radii = 1 + wobble * np.sin(2 * angles + 1)
+    points = np.stack((x + across * radii * np.cos(angles), y + down * radii * np.sin(angles)))
+    strokes = [(*start, *end) for start, end in pairwise(points.T.tolist())]
+    return drawn(ink, *strokes, width=3)
+
+
+@pytest.mark.parametrize("wobble", [0.0, 0.03])
+@pytest.mark.parametrize("into_px", [2, 4])
+@pytest.mark.parametrize("text", ["70", "502", "806"])
+def test_digit_on_a_circle_is_read(text: str, into_px: int, wobble: float) -> None:
+    assert read(circled(number(text, margin=MARGIN), into_px, wobble)) == (text,)
+
+
+def test_only_a_closed_curve_is_an_ellipse() -> None:
+    blank = np.zeros((90, 160), np.float32)
+    rectangle = framed(blank, (0, 0, 159, 89)) > 0.5
+    ellipse = circled(np.pad(np.ones((40, 60), np.float32), 50), 0) > 0.5
+    left, top, right, bottom = ends(ellipse)
+    ellipse[50:90, 50:110] = False
+    assert distance_from_ellipse(rectangle, 4) is None
+    distance = distance_from_ellipse(ellipse[top:bottom, left:right], 4)
+    assert distance is not None
+    assert distance[ellipse[top:bottom, left:right]].max() < 6
 
 
 @pytest.mark.parametrize("text", ["673", "88685", "427"])
