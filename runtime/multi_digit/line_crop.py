@@ -1,6 +1,6 @@
 """Cuts text lines out of a page: each line horizontal, of one height, its ink from 0 to 255."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,12 @@ _MIN_STROKE_INK = 0.55  # of the contrast of the line's strokes; fainter ink is 
 _MIN_STROKES_WIDTH_HEIGHTS = 0.35  # digit heights; narrower ink is the edge of the area
 _MAX_STROKES_FILL = 0.75  # ink of strokes / area of their box, which is at most one digit wide
 
+# Ink beside a line that the left or right image border cuts off.
+_MIN_CUT_OFF_HEIGHTS = 0.2  # digit heights; ink of a smaller width and height is a speck
+_MIN_CUT_OFF_ASPECT = 0.15  # width / height; narrower ink is the edge of a page
+_MAX_CUT_OFF_BEYOND_HEIGHTS = 0.25  # digit heights; ink further above or below is no digit
+_MAX_CUT_OFF_GAP_HEIGHTS = 0.8  # digit heights; horizontal gap between it and the line
+
 # A whole image as one line.
 _MIN_INK = 0.4  # of full ink; fainter pixels are not ink
 _PAPER_QUANTILES = (
@@ -73,6 +79,8 @@ class LineCrop:
         top: row of the page at the crop's top edge, in its first column.
         slope: rows by which the line falls per column.
         scale: pixels of the crop per pixel of the page.
+        cut_off: boxes, in pixels of the crop, of ink beside the line that the image border cuts
+            off. They may be partly outside of the crop.
     """
 
     ink: Ink
@@ -82,6 +90,7 @@ class LineCrop:
     top: float
     slope: float
     scale: float
+    cut_off: tuple[Box, ...] = ()
 
     @property
     def reader_width_px(self) -> int:
@@ -159,7 +168,54 @@ def _crop(writing: Writing, line: TextLine, claimed: npt.NDArray[np.bool_]) -> L
     own_mask = window.cut_components(writing, is_own)
     ink[window.cut_components(writing, claimed & ~is_own) & ~own_mask] = 0
     digits = np.where(own_mask, ink, np.float32(0))
-    return _finish(ink, digits, height, (left, crop_top + slope * left), slope)
+    crop = _finish(ink, digits, height, (left, crop_top + slope * left), slope)
+    is_strong = writing.stroke_contrasts > _MIN_STROKE_INK * full_ink
+    others = writing.all_components.boxes[~claimed & is_strong]
+    return _with_cut_off(crop, others, span, (top, slope), height, (page_rows, page_columns))
+
+
+def _with_cut_off(
+    crop: LineCrop,
+    boxes: IndexArray,
+    span: tuple[int, int],
+    top: tuple[float, float],
+    height: float,
+    page: tuple[int, int],
+) -> LineCrop:
+    """Add to a crop the ink that the left or right image border cuts off.
+
+    Less is left of such a digit than of one that is writing, see `_MIN_BORDER_HEIGHTS` of
+    `runtime.multi_digit.layout`.
+
+    Args:
+        crop: of the line.
+        boxes: (N, 4) of ink that is in no line, in pixels of the page.
+        span: see `_with_ink_beside`.
+        top: see `_with_ink_beside`.
+        height: of the line's digits.
+        page: (height, width) of the page.
+    """
+    left, upper, right, lower = boxes.T
+    first_row = top[0] + top[1] * (left + right) / 2
+    is_part = right - left >= _MIN_CUT_OFF_ASPECT * (lower - upper)
+    is_part &= right - left <= _MAX_DIGIT_WIDTH_HEIGHTS * height
+    is_part &= (upper > 0) | (lower < page[0])
+    is_part &= upper >= first_row - _MAX_CUT_OFF_BEYOND_HEIGHTS * height
+    is_part &= lower <= first_row + (1 + _MAX_CUT_OFF_BEYOND_HEIGHTS) * height
+    max_gap = _MAX_CUT_OFF_GAP_HEIGHTS * height
+    at_left = is_part & (left == 0) & (right <= span[0]) & (right >= span[0] - max_gap)
+    at_right = is_part & (right == page[1]) & (left >= span[1]) & (left <= span[1] + max_gap)
+    cut_off: list[Box] = []
+    for chosen in (at_left, at_right):
+        if not chosen.any():
+            continue
+        start, above, end, below = bounding_box(boxes[chosen])
+        if max(end - start, below - above) >= _MIN_CUT_OFF_HEIGHTS * height:
+            x, y = start - crop.left, above - crop.top - top[1] * ((start + end) / 2 - crop.left)
+            edges = (x, y, x + end - start, y + below - above)
+            first, upper_edge, last, lower_edge = (round(edge * crop.scale) for edge in edges)
+            cut_off.append((first, upper_edge, last, lower_edge))
+    return replace(crop, cut_off=tuple(cut_off)) if cut_off else crop
 
 
 def _centers(boxes: IndexArray) -> tuple[Floats, Floats]:
@@ -345,7 +401,17 @@ def crop_whole(gray: Gray, all_rows: bool = False) -> LineCrop | None:
     if crop_height * width > _MAX_CROP_PIXELS:
         return None
     window = _Window(0, width, np.full(width, float(crop_top)), crop_height, ink.shape)
-    return _finish(window.cut(ink), window.cut(digits), height, (0, crop_top), 0.0)
+    crop = _finish(window.cut(ink), window.cut(digits), height, (0, crop_top), 0.0)
+    pieces = find_components(digits > _MIN_STROKE_INK, digits)
+    if pieces is None:
+        return crop
+    boxes = pieces.boxes
+    inside = (boxes[:, 0] > 0) & (boxes[:, 2] < width)
+    inside &= boxes[:, 3] - boxes[:, 1] > _MIN_TALL_HEIGHTS * height
+    if not inside.any():
+        return crop
+    span = int(boxes[inside, 0].min()), int(boxes[inside, 2].max())
+    return _with_cut_off(crop, boxes[~inside], span, (crop_top + margin, 0.0), height, ink.shape)
 
 
 def _whole_ink(gray: Gray) -> Plane | None:

@@ -38,7 +38,7 @@ from runtime.multi_digit.page_reading import (
 )
 from runtime.multi_digit.page_views import common_places, elect
 from runtime.multi_digit.recognize import MAX_HELD_PIXELS, Page, Recognition, View, find_views
-from runtime.multi_digit.verify import Predict, Symbol, accept_agreed, verify
+from runtime.multi_digit.verify import Predict, Symbol, accept_agreed, verify, with_cut_off_digits
 from runtime.multi_digit.words import crop_word, doubtful_words, moved, replaces
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
@@ -220,6 +220,7 @@ class _PageReader:
         ):
             if first:
                 symbols = self._read_words(crop, self._vote(crop, proposals, first))
+                symbols = with_cut_off_digits(symbols, crop)
                 chosen = lines if is_number(symbols) and not may_be_one_letter(symbols) else others
                 chosen.append(LineReading(index, crop, symbols))
         return PageReading(lines, others, source, quarter_turns)

@@ -224,6 +224,24 @@ def verify(
     return _with_left_over_ink(judged, pieces, crop)
 
 
+def with_cut_off_digits(symbols: list[Symbol], crop: LineCrop) -> list[Symbol]:
+    """Add a `?` at each end of a line at which the image border cuts off a digit.
+
+    Args:
+        symbols: of the line, from left to right; none if it has no digit.
+        crop: the line.
+    """
+    for box in crop.cut_off if symbols else ():
+        left, right = symbols[0].box[0], symbols[-1].box[2]
+        middle = (box[0] + box[2]) / 2
+        cut_off = Symbol(UNKNOWN, 0.0, False, box)
+        if middle < left:
+            symbols = [cut_off, *symbols]
+        elif middle > right:
+            symbols = [*symbols, cut_off]
+    return symbols
+
+
 def _with_left_over_ink(
     judged: list[Symbol], pieces: list["_Piece"], crop: LineCrop
 ) -> list[Symbol]:

@@ -62,6 +62,7 @@ def crop_word(crop: LineCrop, symbols: list[Symbol]) -> tuple[LineCrop, int, int
         ink=np.ascontiguousarray(crop.ink[top:bottom, left:right]),
         digits=np.ascontiguousarray(crop.digits[top:bottom, left:right]),
         digit_height=float(rows[-1] + 1 - rows[0]),
+        cut_off=(),
         left=crop.left + column,
         top=crop.top + row + crop.slope * column,
     )
