@@ -14,6 +14,7 @@ from runtime.preprocess.connected_components import (
     Mask,
     find_components,
     find_runs,
+    sum_runs,
 )
 from runtime.preprocess.ruled_lines import remove_spanning_lines
 
@@ -35,7 +36,7 @@ _LINE_REACH_HEIGHTS = 0.1  # digit heights; a line may wander by this up and dow
 _MAX_LINE_REACH_PX = 8  # greatest reach
 _MIN_DIGIT_HEIGHTS = 0.4  # digit heights; shorter ink that remains is a piece of a line
 _MIN_DIGIT_WIDTH_HEIGHTS = 0.25  # digit heights; narrower ink that remains is one, too, or a 1
-_MIN_DISTANCE_HEIGHTS = 0.3  # digit heights; ink nearer to a circle is a piece of its line
+_MIN_DISTANCE_HEIGHTS = 0.3  # digit heights; ink that is all nearer to a circle is its line
 _MIN_STROKE_WIDTHS = 1.6  # width of the stroke of a 1 / width of the lines
 _LINE_WIDTH_QUANTILE = 0.25  # of the lengths of a frame's runs; the others are those of digits
 
@@ -149,13 +150,9 @@ def _digits_on_lines(ink: Mask, height: float) -> Mask | None:
     is_wide |= stroke_widths >= _MIN_STROKE_WIDTHS * line_width
     is_digit = is_wide & (heights >= _MIN_DIGIT_HEIGHTS * height)
     if distance is not None:
-        farthest = np.zeros(len(widths))
-        for index in np.flatnonzero(is_digit).tolist():
-            left, top, right, bottom = found.boxes[index].tolist()
-            box = left, top, right, bottom
-            shape = found.paint(np.arange(len(widths)) == index, box)
-            farthest[index] = distance[top:bottom, left:right][shape].max()
-        is_digit &= farthest >= _MIN_DISTANCE_HEIGHTS * height
+        is_far = (distance >= _MIN_DISTANCE_HEIGHTS * height).astype(np.float32)
+        far_pixels = np.bincount(found.labels, sum_runs(found.starts, found.ends, is_far))
+        is_digit &= far_pixels > 0
     return found.paint(is_digit, (0, 0, ink.shape[1], len(ink))) if is_digit.any() else None
 
 
