@@ -15,6 +15,10 @@ _MIN_DIGIT_SHARE = 0.35  # of a line's symbols; a line with fewer accepted digit
 _MIN_ACCEPTED_SHARE = 0.34  # of a line's digits; if fewer are accepted, it is not a number
 _MIN_PROPOSAL_CONFIDENCE = 0.9  # of each symbol, if fewer than two digits of a line are accepted
 
+# Brackets around a number.
+_MIN_BRACKET_RATIO = 1.1  # height of a bracket / of the tallest digit between the two
+_MAX_BRACKET_ASPECT = 0.5  # width / height of a bracket
+
 # Whether a line of which this is uncertain is a candidate: it may be kept, with `?` for its digits.
 _MIN_PROPOSED_SHARE = 0.5  # of a line's symbols; if fewer are proposed digits, it is no candidate
 _MIN_CANDIDATE_CONFIDENCE = 0.7  # of the line reader in each of these digits
@@ -201,8 +205,10 @@ def is_number(symbols: list[Symbol]) -> bool:
     """Return whether a line is certainly a number, not letters or other marks.
 
     If fewer than two digits are accepted, the line reader must be confident that all symbols are
-    digits.
+    digits, but for brackets around them.
     """
+    if _are_in_brackets(symbols):
+        symbols = symbols[1:-1]
     accepted = sum(symbol.accepted for symbol in symbols)
     if accepted < 2:
         all_digits = all(
@@ -213,6 +219,18 @@ def is_number(symbols: list[Symbol]) -> bool:
         return all_digits and (accepted > 0 or len(symbols) > 1)
     digits = accepted + sum(symbol.is_doubtful for symbol in symbols)
     return accepted >= _MIN_ACCEPTED_SHARE * digits and accepted >= _MIN_DIGIT_SHARE * len(symbols)
+
+
+def _are_in_brackets(symbols: list[Symbol]) -> bool:
+    """Return whether a line begins and ends with a narrow symbol, taller than those between."""
+    if len(symbols) < 3 or not (symbols[0].is_other and symbols[-1].is_other):
+        return False
+    tallest = max(symbol.box[3] - symbol.box[1] for symbol in symbols[1:-1])
+    for left, top, right, bottom in (symbols[0].box, symbols[-1].box):
+        height = bottom - top
+        if height < _MIN_BRACKET_RATIO * tallest or right - left > _MAX_BRACKET_ASPECT * height:
+            return False
+    return True
 
 
 def promote_best_candidate(page: PageReading) -> PageReading:

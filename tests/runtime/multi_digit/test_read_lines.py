@@ -528,3 +528,14 @@ def test_line_of_few_digits_is_text(digits: int, others: int, expected: bool) ->
     symbols = [Symbol("7", 0.9, True, box, None, 0.9)] * digits
     symbols += [Symbol(UNKNOWN, 0.9, False, box, None, 0.9)] * others
     assert is_number(symbols) == expected
+
+
+@pytest.mark.parametrize("text", ["4", "7", "0", "25"])
+def test_number_in_brackets_is_read(text: str) -> None:
+    ink = np.pad(number(text, margin=40), ((0, 0), (20, 20)))
+    columns = np.flatnonzero(ink.any(axis=0))
+    image = Image.fromarray((ink * 255).astype(np.uint8))
+    for left, start, end in ((columns[0] - 22, 120, 240), (columns[-1] - 18, -60, 60)):
+        box = (int(left), 28, int(left) + 40, len(ink) - 28)
+        ImageDraw.Draw(image).arc(box, start, end, fill=255, width=4)
+    assert read(np.asarray(image).astype(np.float32) / 255) == (f"?{text}?",)
