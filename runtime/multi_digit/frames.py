@@ -30,7 +30,12 @@ _MIN_BASE_SHARE = 0.95  # of the width of a comb; a shorter base is a stroke
 _MAX_FRAMES = 300  # components that are examined, the largest ones
 
 # Digits that touch the lines of a frame.
+_MIN_LARGE_WIDTH_HEIGHTS = 8.0  # digit heights; a wider component may be a line with digits
+_MIN_LARGE_HEIGHTS = 2.5  # digit heights; a taller component may be a frame
 _MAX_FRAMES_PAGES = 2  # areas of the page; frames whose boxes are together larger stay as they are
+_MIN_LEVEL_SHARE = 0.7  # of the width of a frame; shorter horizontal lines are strokes
+_MIN_UPRIGHT_SHARE = 0.85  # of the height of a frame; shorter vertical lines are strokes
+_MIN_UPRIGHT_HEIGHTS = 1.2  # digit heights; a lower component is a line without a frame
 _MAX_LINE_HEIGHTS = 0.15  # digit heights; a frame of thicker lines stays as it is
 _LINE_REACH_HEIGHTS = 0.1  # digit heights; a line may wander by this up and down
 _MAX_LINE_REACH_PX = 8  # greatest reach
@@ -94,11 +99,12 @@ def _has_base(ink: Mask) -> bool:
 
 
 def lines_of_frames(components: Components, frames: Flags, height: float) -> Mask | None:
-    """Return the ink of frames without the digits that touch or cross their lines.
+    """Return the ink of lines and frames without the digits that touch or cross them.
 
     Args:
         components: of the page.
-        frames: (N,), whether a component is a frame.
+        frames: (N,), whether a component is a frame. Another one that is much larger than a digit
+            may be one, too, with all its digits on it, such as the line of a form.
         height: of a typical digit, in pixels.
 
     Returns:
@@ -106,7 +112,12 @@ def lines_of_frames(components: Components, frames: Flags, height: float) -> Mas
     """
     boxes = components.boxes
     widths, heights = (boxes[:, 2:] - boxes[:, :2]).T
-    candidates = np.flatnonzero(frames & (widths > _MAX_BAR_ASPECT * heights))
+    is_large = (widths > _MIN_LARGE_WIDTH_HEIGHTS * height) | (
+        heights > _MIN_LARGE_HEIGHTS * height
+    )
+    is_large &= components.area <= _MAX_FRAME_FILL * widths * heights
+    is_candidate = (frames | is_large) & (widths > _MAX_BAR_ASPECT * heights)
+    candidates = np.flatnonzero(is_candidate)
     if not len(candidates):
         return None
     page_height, page_width = components.shape
@@ -135,7 +146,10 @@ def _digits_on_lines(ink: Mask, height: float) -> Mask | None:
     line_width = float(np.quantile(ends - starts, _LINE_WIDTH_QUANTILE))
     reach_px = min(max(round(_LINE_REACH_HEIGHTS * height), 2), _MAX_LINE_REACH_PX)
     limits = _MAX_LINE_HEIGHTS * height, reach_px
-    rest = remove_spanning_lines(remove_spanning_lines(ink, *limits).T, *limits).T
+    rest = remove_spanning_lines(ink, _MIN_LEVEL_SHARE, *limits)
+    has_sides = len(ink) > _MIN_UPRIGHT_HEIGHTS * height
+    if has_sides:  # otherwise, a stem is as tall as the frame
+        rest = remove_spanning_lines(rest.T, _MIN_UPRIGHT_SHARE, *limits).T
     if not rest.any():
         return None
     distance = distance_from_ellipse(ink, reach_px)
@@ -148,6 +162,7 @@ def _digits_on_lines(ink: Mask, height: float) -> Mask | None:
     stroke_widths = found.area / np.bincount(found.labels)
     is_wide = widths >= _MIN_DIGIT_WIDTH_HEIGHTS * height
     is_wide |= stroke_widths >= _MIN_STROKE_WIDTHS * line_width
+    is_wide |= not has_sides
     is_digit = is_wide & (heights >= _MIN_DIGIT_HEIGHTS * height)
     if distance is not None:
         is_far = (distance >= _MIN_DISTANCE_HEIGHTS * height).astype(np.float32)

@@ -31,7 +31,6 @@ _MAX_UNEVEN_SHARE = 0.15  # of the median space between two lines; difference fr
 _MIN_EVEN_SHARE = 0.7  # of the spaces; if fewer are even, the lines are kept
 
 # Lines that span a mask, see `remove_spanning_lines`.
-_MIN_SPANNING_SHARE = 0.7  # of the width; shorter lines are kept
 _MAX_SPANNING_GAP_SHARE = 0.05  # of the width; a longer gap ends the line
 _MIN_SPANNING_INK_SHARE = 0.8  # of a line with its gaps; a line with less ink is kept
 
@@ -72,13 +71,16 @@ def remove_ruled_lines(mask: Mask, max_gap_share: float = 0.1, min_ink_share: fl
     return _erase(mask, line, _MAX_THICKNESS_SHARE * longer)
 
 
-def remove_spanning_lines(mask: Mask, max_thickness_px: float, reach_px: int) -> Mask:
-    """Remove thin horizontal lines that span a mask from the left to the right, as in a table.
+def remove_spanning_lines(
+    mask: Mask, min_share: float, max_thickness_px: float, reach_px: int
+) -> Mask:
+    """Remove thin horizontal lines that span most of a mask, as in a table.
 
     Crossing strokes are kept, see `remove_ruled_lines`.
 
     Args:
         mask: (height, width) bool, True for ink.
+        min_share: of the width, 0 to 1; shorter lines are kept.
         max_thickness_px: if the lines are thicker, nothing is removed.
         reach_px: by how many pixels the mask is thickened above and below, to find lines that are
             not straight.
@@ -89,7 +91,7 @@ def remove_spanning_lines(mask: Mask, max_thickness_px: float, reach_px: int) ->
     width = mask.shape[1]
     max_gap_px = _MAX_SPANNING_GAP_SHARE * width
     lines = _find_lines(
-        _thicken(mask, reach_px), _MIN_SPANNING_SHARE * width, max_gap_px, _MIN_SPANNING_INK_SHARE
+        _thicken(mask, reach_px), min_share * width, max_gap_px, _MIN_SPANNING_INK_SHARE
     )
     return _erase(mask, lines, max_thickness_px)
 

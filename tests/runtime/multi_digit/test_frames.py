@@ -153,3 +153,18 @@ def test_many_large_frames_take_little_time() -> None:
     started = time.process_time()
     lines_of_frames(components, frames, 40.0)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("drop", [1, 4])
+@pytest.mark.parametrize("texts", [("2791", "318"), ("5862", "9137"), ("110", "9537")])
+def test_numbers_on_the_lines_of_a_form_are_read(texts: tuple[str, ...], drop: int) -> None:
+    """All digits stand on lines that end before the image border: one component for each line."""
+    rows = []
+    for text in texts:
+        ink = number(text, margin=30)
+        _, _, _, bottom = ends(ink)
+        row = np.zeros((len(ink), 720), np.float32)
+        row[:, 60 : 60 + ink.shape[1]] = ink
+        row[bottom - drop : bottom - drop + 2, 40:680] = 0.9
+        rows.append(row)
+    assert read(np.concatenate(rows)) == texts
