@@ -3,7 +3,7 @@
 import numpy as np
 
 from runtime.preprocess.connected_components import Mask, Plane
-from runtime.preprocess.segment import dilate_mask
+from runtime.preprocess.segment import dilate
 
 _SAMPLES = 1000  # pixels that the ellipse is fitted to
 # The scales of the robust fits, in half sides of the frame: pixels that are further from the
@@ -71,6 +71,5 @@ def without_curve(ink: Mask, distance: Plane, band_px: float, line_width: float)
 
 
 def _dilated(mask: Mask, pixels: int) -> Mask:
-    for _ in range(pixels):
-        mask = dilate_mask(mask)
-    return mask
+    dilated: Mask = dilate(np.pad(mask, pixels).astype(np.float32), 2 * pixels + 1) > 0
+    return dilated

@@ -30,8 +30,6 @@ _MIN_BASE_SHARE = 0.95  # of the width of a comb; a shorter base is a stroke
 _MAX_FRAMES = 300  # components that are examined, the largest ones
 
 # Digits that touch the lines of a frame.
-_MIN_LARGE_WIDTH_HEIGHTS = 8.0  # digit heights; a wider component may be a line with digits
-_MIN_LARGE_HEIGHTS = 2.5  # digit heights; a taller component may be a frame
 _MAX_FRAMES_PAGES = 2  # areas of the page; frames whose boxes are together larger stay as they are
 _MIN_LEVEL_SHARE = 0.7  # of the width of a frame; shorter horizontal lines are strokes
 _MIN_UPRIGHT_SHARE = 0.85  # of the height of a frame; shorter vertical lines are strokes
@@ -103,21 +101,15 @@ def lines_of_frames(components: Components, frames: Flags, height: float) -> Mas
 
     Args:
         components: of the page.
-        frames: (N,), whether a component is a frame. Another one that is much larger than a digit
-            may be one, too, with all its digits on it, such as the line of a form.
+        frames: (N,), whether a component may be a frame.
         height: of a typical digit, in pixels.
 
     Returns:
-        (height, width) bool; only frames that digits touch are in it. None if there are none.
+        (height, width) bool, without the frames that no digit touches; None if that leaves none.
     """
     boxes = components.boxes
     widths, heights = (boxes[:, 2:] - boxes[:, :2]).T
-    is_large = (widths > _MIN_LARGE_WIDTH_HEIGHTS * height) | (
-        heights > _MIN_LARGE_HEIGHTS * height
-    )
-    is_large &= components.area <= _MAX_FRAME_FILL * widths * heights
-    is_candidate = (frames | is_large) & (widths > _MAX_BAR_ASPECT * heights)
-    candidates = np.flatnonzero(is_candidate)
+    candidates = np.flatnonzero(frames & (components.area <= _MAX_FRAME_FILL * widths * heights))
     if not len(candidates):
         return None
     page_height, page_width = components.shape

@@ -328,7 +328,8 @@ def find_writing(
     weights = components.mass * stroke_contrasts
     preprinted, height = _exclude_preprinted(components, weights, at_border)
     all_ink = _paint_all(components)
-    lines = lines_of_frames(components, preprinted, height)
+    # A number whose digits all stand on the line of a form is one large component with it.
+    lines = lines_of_frames(components, preprinted | _is_large(components, height), height)
     if lines is not None:
         contrast[lines] = 0
         components = find_components(all_ink & ~lines, contrast)
@@ -583,7 +584,6 @@ def _is_writing(components: Components, height: float) -> Flags:
     """Return for each component whether its size may be that of one or several digits."""
     widths, heights = (components.boxes[:, 2:] - components.boxes[:, :2]).T
     small = (widths < _MAX_SPECK_HEIGHTS * height) & (heights < _MAX_SPECK_HEIGHTS * height)
-    large = (heights > _MAX_TALL_HEIGHTS * height) | (widths > _MAX_WIDE_HEIGHTS * height)
     flat = (
         (heights < _MAX_FLAT_HEIGHTS * height)
         & (widths > _MIN_FLAT_ASPECT * heights)
@@ -592,8 +592,15 @@ def _is_writing(components: Components, height: float) -> Flags:
     cut_off = _touches_border(components) & (
         (heights < _MIN_BORDER_HEIGHTS * height) | (heights > _MAX_BORDER_HEIGHTS * height)
     )
-    is_writing: Flags = ~(small | large | flat | cut_off)
+    is_writing: Flags = ~(small | _is_large(components, height) | flat | cut_off)
     return is_writing
+
+
+def _is_large(components: Components, height: float) -> Flags:
+    """Return for each component whether it is larger than digits are, also if they touch."""
+    widths, heights = (components.boxes[:, 2:] - components.boxes[:, :2]).T
+    is_large: Flags = (heights > _MAX_TALL_HEIGHTS * height) | (widths > _MAX_WIDE_HEIGHTS * height)
+    return is_large
 
 
 def bounding_box(boxes: IndexArray) -> Box:

@@ -47,7 +47,7 @@ _MAX_STROKES_FILL = 0.75  # ink of strokes / area of their box, which is at most
 # Ink beside a line that the left or right image border cuts off.
 _MIN_CUT_OFF_HEIGHTS = 0.2  # digit heights; ink of a smaller width and height is a speck
 _MIN_CUT_OFF_ASPECT = 0.15  # width / height; narrower ink is the edge of a page
-_MAX_CUT_OFF_BEYOND_HEIGHTS = 0.25  # digit heights; ink further above or below is no digit
+_MAX_CUT_OFF_BEYOND_HEIGHTS = 0.25  # digit heights; how far a digit may be above or below the line
 _MAX_CUT_OFF_GAP_HEIGHTS = 0.8  # digit heights; horizontal gap between it and the line
 
 # A whole image as one line.

@@ -3,7 +3,8 @@
 A ruled line is a thin, nearly horizontal line of ink that starts or ends near an edge of the
 picture. Strokes of digits that cross the line are kept. `runtime.preprocess.segment` and
 `runtime.multi_digit.layout` call `remove_ruled_lines` twice, the second time with the transposed
-mask for vertical lines.
+mask for vertical lines. `remove_squares` removes the vertical lines of squared paper from a wide
+picture, and `remove_spanning_lines` those of a table.
 """
 
 import math
@@ -25,7 +26,7 @@ _MAX_RUN_FACTOR = 1.5
 
 # Squared paper, see `remove_squares`.
 _MIN_SQUARE_SHARE = 0.9  # of the picture's height; shorter lines are kept
-_MIN_SQUARE_GAP_PX = 8  # height of a gap where a horizontal line was removed; longer ones end it
+_MIN_SQUARE_GAP_PX = 8  # gap in a vertical line; smaller ones are where horizontal lines crossed it
 _MIN_SQUARE_LINES = 4  # fewer lines are kept
 _MAX_UNEVEN_SHARE = 0.15  # of the median space between two lines; difference from it
 _MIN_EVEN_SHARE = 0.7  # of the spaces; if fewer are even, the lines are kept
@@ -86,7 +87,7 @@ def remove_spanning_lines(
             not straight.
 
     Returns:
-        (height, width) bool; `mask` itself if there are no such lines.
+        (height, width) bool; `mask` itself if it has none.
     """
     width = mask.shape[1]
     max_gap_px = _MAX_SPANNING_GAP_SHARE * width
@@ -106,7 +107,7 @@ def remove_squares(mask: Mask) -> Mask:
         mask: (height, width) bool, without horizontal ruled lines.
 
     Returns:
-        (height, width) bool; `mask` itself if there are no such lines.
+        (height, width) bool; `mask` itself if it has none.
     """
     height, width = mask.shape
     upright = np.ascontiguousarray(mask.T)

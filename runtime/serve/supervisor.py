@@ -135,15 +135,14 @@ class Supervisor:
         process, connection = _launch(self._options)
         connection.settimeout(START_TIMEOUT_S)
         message = None
-        try:
+        with contextlib.ExitStack() as failed:  # ends the worker, also after Ctrl-C
+            failed.callback(process.wait)
+            failed.callback(process.kill)
+            failed.callback(connection.close)
             with contextlib.suppress(OSError), connection.makefile("rb") as file:
                 message = wire.receive(file)
             self._model = _parse_ready(message)
-        except BaseException:  # KeyboardInterrupt must end the worker, too; it is raised again
-            connection.close()
-            process.kill()
-            process.wait()
-            raise
+            failed.pop_all()
         connection.setblocking(False)
         self._started = process, connection
         return self._model
