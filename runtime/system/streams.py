@@ -14,10 +14,6 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 # Error numbers for a full disk, a file size limit and a disk quota. The error message then advises
 # to make room. Windows has no EDQUOT.
@@ -52,7 +48,7 @@ class Output(io.FileIO):
         self._max_bytes = _PIPE_BUF_BYTES if may_block else sys.maxsize
         self.failure: OSError | None = None
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]  # callers pass these types only
         """Write some or all of the bytes, or discard all of them after a failure.
 
         Returns:
@@ -168,7 +164,7 @@ def _text(raw: Output, like: object) -> io.TextIOWrapper:
     # buffer that is flushed after each line looks the same to a reader.
     unbuffered = old is not None and isinstance(old.buffer, io.RawIOBase)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        io.BufferedWriter(raw),  # type: ignore[type-var]  # `Output.write` takes fewer types
         encoding="utf-8" if old is None else old.encoding,
         errors="backslashreplace",
         line_buffering=unbuffered or (old is not None and old.line_buffering),
